@@ -1,0 +1,24 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace moekit::cli {
+
+/// Looks at the text of an option's value: empty when fine, else what is wrong. CLI11 puts "--option: "
+/// before.
+using Check = std::function<std::string(const std::string&)>;
+
+Check whole_number(std::uint64_t least, std::uint64_t most = UINT64_MAX);
+Check number_at_least(double least);
+Check number_above_zero();
+/// least < value < most.
+Check number_between(double least, double most);
+/// The known texts are listed, the nearest is suggested.
+Check one_of(std::vector<std::string> known);
+
+/// A whole text as a finite number; false when it is not one.
+bool parse_number(const std::string& text, double& value);
+
+}  // namespace moekit::cli

@@ -1,0 +1,124 @@
+#include "moekit/diagnose.hpp"
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+
+#include "app.hpp"
+#include "diagnosis_files.hpp"
+#include "moekit/error.hpp"
+#include "moekit/model_io.hpp"
+#include "output.hpp"
+#include "text.hpp"
+
+namespace moekit::cli {
+
+namespace {
+
+struct DiagnoseArgs {
+  std::string model, data, directory;
+  std::vector<std::string> id;
+  bool json = false, allow_missing_columns = false;
+  FormatArgs format;
+};
+
+/// The folder of the results; removed again when it is new and nothing came into it.
+class Folder {
+ public:
+  explicit Folder(const std::string& path) : path_(path) {
+    std::error_code failure;
+    created_ = std::filesystem::create_directory(path_, failure);
+    if (failure)
+      throw Error(Errc::cannot_create, path_ + ": the directory can't be created: " + failure.message());
+    if (!std::filesystem::is_directory(path_, failure))
+      throw Error(Errc::cannot_create, path_ + ": is not a directory; name another for the results");
+  }
+  ~Folder() {
+    std::error_code ignored;
+    if (created_) std::filesystem::remove(path_, ignored);  // only goes when it is empty
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  std::string file(const std::string& name) const { return (std::filesystem::path(path_) / name).string(); }
+
+ private:
+  std::string path_;
+  bool created_ = false;
+};
+
+int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& console) {
+  const Model model = load_model(args.model);
+  RowOptions options;
+  options.allow_missing_columns = args.allow_missing_columns;
+  options.format = format_for(args.format, model.schema.format);
+  options.id = column_names(args.id, args.data, options.format.value_or(model.schema.format));
+  RowReader reader(args.data, model.schema, options);
+  for (const std::string& note : reader.notes()) console.note(note);
+  const Folder folder(args.directory);
+  check_output(folder.file("partition.csv"), {args.model, args.data});
+
+  const PartitionRows partition(model, reader.carried(), reader.has_target());
+  Output output(folder.file("partition.csv"));
+  CsvWriter text;
+  partition.header(text);
+  Diagnoser diagnoser(model);
+  Compute compute;
+  compute.threads = common.threads;
+  std::uint64_t rows = 0;
+  scan_rows(
+      reader, model, compute, [](Scored&) {},
+      [&](Scored& scored) {
+        partition.rows(scored, rows, text);
+        output.stream() << text.str();
+        text.clear();
+        diagnoser.add(scored.rows.view(), scored.prediction);
+        rows += scored.rows.rows;
+        console.progress("diagnose: " + std::to_string(rows) + " rows");
+      });
+  output.stream() << text.str();
+  if (rows == 0) throw Error(Errc::data, args.data + ": has no rows; give rows to diagnose");
+  const Diagnosis diagnosis = diagnoser.diagnosis();
+  console.clear_progress();
+
+  const std::string summary = json_text(summary_json(model, diagnosis));
+  output.finish();
+  write_text(folder.file("experts.csv"), experts_csv(model, diagnosis));
+  write_text(folder.file("coefficients.csv"), coefficients_csv(diagnosis));
+  write_text(folder.file("regions.csv"), regions_csv(diagnosis));
+  write_text(folder.file("summary.json"), summary);
+  if (console.verbose()) console.print(counted(rows, "row") + " scored by " + args.model + "\n");
+  write_standard_output(args.json ? summary : diagnosis_text(model, diagnosis));
+  return 0;
+}
+
+}  // namespace
+
+void add_diagnose(CLI::App& program, Command& command) {
+  auto args = std::make_shared<DiagnoseArgs>();
+  CLI::App* sub = add_command(
+      program, "diagnose", "The partition: who is responsible where, and what it does there.",
+      "  moekit diagnose mcycle.moe data/mcycle.csv -o mcycle-diagnosis\n"
+      "  moekit diagnose vowels.moe data/pb52_jacobs4.csv -o vowels-diagnosis --id Speaker --json\n",
+      command.common);
+  sub->add_option("MODEL", args->model, "model file that train wrote")->required();
+  sub->add_option("DATA", args->data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
+  sub->add_option("-o,--output", args->directory,
+                  "directory for partition.csv, experts.csv, coefficients.csv, regions.csv and summary.json; "
+                  "created if needed")
+      ->type_name("DIR")
+      ->required()
+      ->group("Output");
+  sub->add_flag("--json", args->json, "summary.json on standard output too, instead of a text")
+      ->group("Output");
+  add_list(*sub, "--id", args->id, "columns to carry to partition.csv (default: those of training)")
+      ->type_name("A,B")
+      ->group("Output");
+  sub->add_flag("--allow-missing-columns", args->allow_missing_columns,
+                "take an input column that is lacking as missing values")
+      ->group("Reading data");
+  add_format(*sub, args->format, "the model's");
+  sub->callback([args, &command] {
+    command.run = [args, &command](Console& console) { return run_diagnose(*args, command.common, console); };
+  });
+}
+
+}  // namespace moekit::cli

@@ -1,0 +1,211 @@
+#include "diagnosis_files.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "metrics_text.hpp"
+#include "text.hpp"
+
+namespace moekit::cli {
+
+namespace {
+
+bool classifies(const Model& model) { return model.schema.target.task == Task::classification; }
+
+void numbered(CsvWriter& out, const std::string& name, uword count) {
+  for (uword k = 1; k <= count; ++k) out.text(name + "_" + std::to_string(k));
+}
+
+/// The columns in which a region differs most from the rest.
+std::string what_differs(const Region& region) {
+  std::vector<const RegionColumn*> order;
+  for (const RegionColumn& column : region.columns)
+    if (std::isfinite(column.difference)) order.push_back(&column);
+  std::stable_sort(order.begin(), order.end(), [](const RegionColumn* a, const RegionColumn* b) {
+    return std::abs(a->difference) > std::abs(b->difference);
+  });
+  std::vector<std::string> parts;
+  for (const RegionColumn* column : order) {
+    if (parts.size() == 3 || std::abs(column->difference) < 0.2) break;
+    const char* sense = column->difference > 0 ? "high " : "low ";
+    parts.push_back(column->level.empty()
+                        ? sense + column->column
+                        : (column->difference > 0 ? "" : "not ") + column->column + " = " + column->level);
+  }
+  return parts.empty() ? "like the rest" : join(parts, ", ");
+}
+
+}  // namespace
+
+void PartitionRows::header(CsvWriter& out) const {
+  const uword experts = model_.members.front().count();
+  for (const std::string& name : carried_) out.text(name);
+  if (carried_.empty()) out.text("row");
+  out.text("expert");
+  numbered(out, "gate", experts);
+  if (has_target_) {
+    numbered(out, "responsibility", experts);
+    out.text("log_density");
+  }
+  out.text("gate_entropy").text("boundary");
+  if (has_target_) out.text("outlier");
+  out.end_row();
+}
+
+void PartitionRows::rows(const Scored& scored, std::uint64_t first, CsvWriter& out) const {
+  const Prediction& p = scored.prediction;
+  for (uword i = 0; i < scored.rows.rows; ++i) {
+    for (std::size_t j = 0; j < carried_.size(); ++j) out.text(scored.rows.carried[j][i]);
+    if (carried_.empty()) out.count(first + i + 1);
+    out.count(p.expert[i] + 1);
+    for (uword k = 0; k < p.gate.n_cols; ++k) out.number(p.gate(i, k));
+    const bool known = p.has_target && std::isfinite(p.log_density[i]);
+    if (has_target_) {
+      for (uword k = 0; k < p.gate.n_cols; ++k) out.number(known ? p.responsibility(i, k) : NAN);
+      out.number(known ? p.log_density[i] : NAN);
+    }
+    const PartitionRow row = partition_row(p, i);
+    out.number(row.gate_entropy).count(row.boundary);
+    if (has_target_) {
+      if (known) {
+        out.count(row.outlier);
+      } else {
+        out.empty();
+      }
+    }
+    out.end_row();
+  }
+}
+
+std::string experts_csv(const Model& model, const Diagnosis& d) {
+  const bool classes = classifies(model);
+  CsvWriter out;
+  out.text("expert").text("share").text("effective_rows").text("rows_won");
+  if (classes) {
+    for (const std::string& label : model.schema.target.labels) out.text("share_" + label);
+  } else {
+    out.text("target_mean").text("target_sd").text("noise");
+  }
+  out.text(classes ? "error_rate" : "rmse").end_row();
+  for (std::size_t k = 0; k < d.regions.size(); ++k) {
+    const Region& r = d.regions[k];
+    // Without a target nothing is known about it.
+    const auto known = [&](double value) { return d.has_target ? value : NAN; };
+    out.count(k + 1).number(r.share).number(r.effective_rows).number(r.rows_won);
+    if (classes) {
+      for (std::size_t c = 0; c < model.schema.target.labels.size(); ++c)
+        out.number(c < r.class_shares.size() ? known(r.class_shares[c]) : NAN);
+    } else {
+      out.number(known(r.target_mean)).number(known(r.target_sd)).number(r.noise);
+    }
+    out.number(known(r.error)).end_row();
+  }
+  return out.take();
+}
+
+std::string coefficients_csv(const Diagnosis& d) {
+  CsvWriter out;
+  out.text("part").text("expert").text("output").text("term").text("estimate").text("standardised").end_row();
+  for (const Coefficient& c : d.coefficients)
+    out.text(c.part)
+        .count(c.expert + 1)
+        .text(c.output)
+        .text(c.term)
+        .number(c.estimate)
+        .number(c.standardised)
+        .end_row();
+  return out.take();
+}
+
+std::string regions_csv(const Diagnosis& d) {
+  CsvWriter out;
+  for (const char* name : {"region", "column", "level", "mean", "sd", "q05", "q25", "q50", "q75", "q95",
+                           "difference", "missing"})
+    out.text(name);
+  out.end_row();
+  for (std::size_t k = 0; k < d.regions.size(); ++k)
+    for (const RegionColumn& c : d.regions[k].columns) {
+      const bool level = !c.level.empty();
+      out.count(k + 1).text(c.column).text(c.level).number(c.mean);
+      for (const double value : {c.sd, c.q05, c.q25, c.q50, c.q75, c.q95}) out.number(level ? NAN : value);
+      out.number(c.difference).number(c.missing).end_row();
+    }
+  return out.take();
+}
+
+Json summary_json(const Model& model, const Diagnosis& d) {
+  const Provenance& p = model.provenance;
+  Json json;
+  json["rows"] = d.rows;
+  json["has_target"] = d.has_target;
+  json["experts"] = d.regions.size();
+  Json& utilisation = json["utilisation"] = Json::array();
+  for (std::size_t k = 0; k < d.regions.size(); ++k) {
+    const Region& r = d.regions[k];
+    utilisation.push_back({{"expert", k + 1},
+                           {"share", json_number(r.share)},
+                           {"effective_rows", json_number(r.effective_rows)},
+                           {"rows_won", json_number(r.rows_won)}});
+  }
+  json["load_balance"] = {{"cv_squared", json_number(d.load_cv2)},
+                          {"max_over_mean", json_number(d.max_over_mean)}};
+  json["gate_entropy"] = json_number(d.gate_entropy);
+  json["gate_entropy_max"] = std::log(static_cast<double>(d.regions.size()));
+  json["boundary_share"] = json_number(d.boundary_share);
+  json["outlier_share"] = d.has_target ? json_number(d.outlier_share) : Json(nullptr);
+  json["dead_experts"] = Json::array();
+  for (const uword k : d.dead) json["dead_experts"].push_back(k + 1);
+  json["fit"] = {{"status", p.status},
+                 {"log_likelihood", json_number(p.log_likelihood)},
+                 {"log_likelihood_one_expert", json_number(p.single_log_likelihood)},
+                 {"parameters", json_number(p.parameters)},
+                 {"effective_parameters", json_number(p.effective_parameters)},
+                 {"aic", json_number(p.aic)},
+                 {"bic", json_number(p.bic)},
+                 {"icl", json_number(p.icl)}};
+  json["metrics"] = d.has_target ? metrics_json(d.metrics) : Json(nullptr);
+  Json calibration = nullptr;
+  if (d.has_target && classifies(model)) calibration = {{"ece", json_number(d.metrics.ece)}};
+  if (d.has_target && !classifies(model)) calibration = {{"coverage_90", json_number(d.metrics.coverage_90)}};
+  json["calibration"] = std::move(calibration);
+  return json;
+}
+
+std::string diagnosis_text(const Model& model, const Diagnosis& d) {
+  constexpr std::size_t kMost = 12;
+  const bool classes = classifies(model);
+  TextTable table;
+  using enum TextTable::Align;
+  for (const char* heading : {"expert", "share", "rows"}) table.column(heading, right);
+  if (d.has_target && !classes) table.column("mean", right);
+  if (!classes) table.column("noise", right);
+  if (d.has_target) table.column(classes ? "error" : "rmse", right);
+  table.column("where");
+  for (std::size_t k = 0; k < std::min(kMost, d.regions.size()); ++k) {
+    const Region& r = d.regions[k];
+    std::vector<std::string> cells = {std::to_string(k + 1), percent(r.share),
+                                      brief_amount(r.effective_rows)};
+    if (d.has_target && !classes) cells.push_back(brief(r.target_mean, 4));
+    if (!classes) cells.push_back(brief(r.noise, 4));
+    if (d.has_target) cells.push_back(classes ? percent(r.error) : brief(r.error, 4));
+    cells.push_back(shorten(what_differs(r), 36));
+    table.row(std::move(cells));
+  }
+  std::string text = counted(d.rows, "row") + ", " + counted(d.regions.size(), "expert") + ", target '" +
+                     model.schema.target.name + "'" + (d.has_target ? "" : " (not in the data)") + "\n" +
+                     table.text();
+  if (d.regions.size() > kMost) text += "... and " + counted(d.regions.size() - kMost, "more expert") + "\n";
+  text += "boundary " + percent(d.boundary_share) + " of rows, gate entropy " +
+          brief_amount(d.gate_entropy, 3) + ", largest share " + brief(d.max_over_mean, 3) +
+          " times the mean\n";
+  if (d.has_target)
+    text += "outliers " + percent(d.outlier_share) + " of rows; " + metrics_line(d.metrics) + "\n";
+  if (!d.dead.empty()) {
+    std::vector<std::string> dead;
+    for (const uword k : d.dead) dead.push_back(std::to_string(k + 1));
+    text += "idle experts: " + join(dead, ", ") + "\n";
+  }
+  return text;
+}
+
+}  // namespace moekit::cli

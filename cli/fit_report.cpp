@@ -1,0 +1,163 @@
+#include "fit_report.hpp"
+
+#include "metrics_text.hpp"
+#include "types_found.hpp"
+
+namespace moekit::cli {
+
+namespace {
+
+Json number_list(const std::vector<double>& values) {
+  Json list = Json::array();
+  for (const double value : values) list.push_back(json_number(value));
+  return list;
+}
+
+/// Inputs that gate and experts really use: columns without spread are left out of a basis.
+std::size_t columns_used(const Model& model) {
+  std::vector<bool> used(model.schema.inputs.size(), false);
+  for (const Basis* basis : {&model.members.front().gate_basis, &model.members.front().expert_basis})
+    for (const Term& term : basis->terms())
+      if (term.kind != Term::Kind::intercept) used[term.column] = true;
+  return static_cast<std::size_t>(std::count(used.begin(), used.end(), true));
+}
+
+std::size_t finished_starts(const Provenance& provenance) {
+  std::size_t n = 0;
+  for (const Start& start : provenance.starts) n += start.finished;
+  return n;
+}
+
+}  // namespace
+
+Json starts_json(const Provenance& provenance) {
+  Json starts = Json::array();
+  for (const Start& start : provenance.starts) {
+    Json entry{{"kind", start.kind}};
+    entry["log_likelihood"] = json_number(start.log_likelihood);
+    entry["score"] = json_number(start.score);
+    entry["finished"] = start.finished;
+    entry["refused"] = start.refused;
+    entry["reason"] = start.reason;
+    entry["difference"] = json_number(start.difference);
+    entry["iterations"] = start.iterations;
+    starts.push_back(std::move(entry));
+  }
+  return starts;
+}
+
+Json fit_report_json(const FitRecord& record) {
+  const Model& model = record.model;
+  const Provenance& p = model.provenance;
+  const Mixture& mixture = model.members.front();
+  Json json;
+  json["version"] = p.version;
+  json["status"] = p.status;
+  json["experts"] = mixture.count();
+  json["family"] = model.family;
+  json["gate"] = model.gate_family;
+  json["log_likelihood"] = json_number(p.log_likelihood);
+  json["log_likelihood_one_expert"] = json_number(p.single_log_likelihood);
+  json["parameters"] = json_number(p.parameters);
+  json["effective_parameters"] = json_number(p.effective_parameters);
+  json["aic"] = json_number(p.aic);
+  json["bic"] = json_number(p.bic);
+  json["icl"] = json_number(p.icl);
+  json["iterations"] = p.iterations;
+  json["seconds"] = json_number(record.report.seconds);
+  json["rows"] = model.schema.rows;
+  json["rows_read"] = record.rows_read;
+  json["total_weight"] = json_number(model.schema.total_weight);
+  json["seed"] = p.seed;
+  json["options"] = Json::object();
+  for (const auto& [name, value] : p.options) json["options"][name] = value;
+  json["columns"] = types_json(model.schema);
+  json["share"] = number_list(mixture.share);
+  if (model.schema.target.task != Task::classification) {
+    Json sd = Json::array();
+    for (uword k = 0; k < mixture.count(); ++k)
+      sd.push_back(json_number(mixture.experts->noise(k) * model.schema.target.sd));
+    json["sd"] = std::move(sd);
+  }
+  json["best_hits"] = p.best_hits;
+  json["starts"] = starts_json(p);
+  json["trace"] = number_list(p.trace);
+  json["notes"] = record.notes;
+  json["held_out"] = record.held_out ? metrics_json(*record.held_out) : Json(nullptr);
+  return json;
+}
+
+std::string experts_text(const Model& model, std::size_t most) {
+  const Mixture& mixture = model.members.front();
+  const bool spread = model.schema.target.task == Task::regression;
+  TextTable table;
+  table.column("expert", TextTable::Align::right);
+  table.column("share", TextTable::Align::right);
+  table.column("rows", TextTable::Align::right);
+  if (spread) table.column("sd", TextTable::Align::right);
+  for (uword k = 0; k < mixture.count() && k < most; ++k) {
+    std::vector<std::string> cells = {std::to_string(k + 1), percent(mixture.share[k]),
+                                      brief_amount(mixture.share[k] * model.schema.total_weight)};
+    if (spread) cells.push_back(brief(mixture.experts->noise(k) * model.schema.target.sd, 4));
+    table.row(std::move(cells));
+  }
+  std::string text = table.text(2);
+  if (mixture.count() > most) text += "  ... and " + counted(mixture.count() - most, "more expert") + "\n";
+  return text;
+}
+
+std::string starts_text(const Provenance& provenance) {
+  TextTable table;
+  table.column("start", TextTable::Align::right);
+  table.column("kind");
+  table.column("log-likelihood", TextTable::Align::right);
+  table.column("passes", TextTable::Align::right);
+  table.column("differs", TextTable::Align::right);
+  table.column("");
+  for (std::size_t i = 0; i < provenance.starts.size(); ++i) {
+    const Start& start = provenance.starts[i];
+    std::string remark = start.finished ? "" : "short run only";
+    if (start.refused) remark = "refused: " + start.reason;
+    table.row({std::to_string(i + 1), start.kind, brief(start.log_likelihood, 8),
+               std::to_string(start.iterations),
+               start.finished && !start.refused ? percent(start.difference) : "", shorten(remark, 30)});
+  }
+  return table.text(2);
+}
+
+void add_criteria(const Model& model, TextTable& table) {
+  const Provenance& p = model.provenance;
+  table.row({"log-likelihood",
+             brief(p.log_likelihood, 8) + "  (one expert: " + brief(p.single_log_likelihood, 8) + ")"});
+  table.row({"BIC", brief(p.bic, 8) + "  (AIC " + brief(p.aic, 8) + ", ICL " + brief(p.icl, 8) + ")"});
+  table.row(
+      {"parameters", brief(p.parameters, 6) + "  (effective: " + brief(p.effective_parameters, 4) + ")"});
+  const std::size_t finished = finished_starts(p);
+  if (!p.starts.empty())
+    table.row({"best start", "found by " + std::to_string(p.best_hits) + " of " + std::to_string(finished) +
+                                 " finished starts, " + std::to_string(p.starts.size()) + " in all"});
+  table.row({"status", p.status + " after " + std::to_string(p.iterations) +
+                           (p.iterations == 1 ? " pass" : " passes")});
+}
+
+std::string fit_summary(const FitRecord& record, bool verbose) {
+  const Model& model = record.model;
+  TextTable table;
+  table.column("");
+  table.column("");
+  const std::string of =
+      model.schema.rows == record.rows_read ? "" : " of " + std::to_string(record.rows_read);
+  table.row({"rows", std::to_string(model.schema.rows) + of});
+  table.row({"columns used",
+             std::to_string(columns_used(model)) + " of " + std::to_string(model.schema.inputs.size())});
+  table.row({"model", counted(model.members.front().count(), model.family + " expert") + ", " +
+                          model.gate_family + " gate"});
+  add_criteria(model, table);
+  if (record.held_out) table.row({"held-out", metrics_line(*record.held_out)});
+  table.row({"time", seconds_text(record.report.seconds)});
+  std::string text = table.text(0, false) + experts_text(model, verbose ? SIZE_MAX : 16);
+  if (verbose && !model.provenance.starts.empty()) text += starts_text(model.provenance);
+  return text;
+}
+
+}  // namespace moekit::cli

@@ -1,0 +1,32 @@
+#pragma once
+#include <string>
+
+#include "json_output.hpp"
+#include "moekit/evaluate.hpp"
+#include "moekit/fit.hpp"
+#include "text.hpp"
+
+namespace moekit::cli {
+
+/// A fit, and what stood around it.
+struct FitRecord {
+  const Model& model;
+  FitReport report;
+  std::uint64_t rows_read = 0;
+  std::vector<std::string> notes;  ///< the reader's, then the fit's
+  std::optional<Metrics> held_out;
+};
+
+/// The keys of train --report.
+Json fit_report_json(const FitRecord& record);
+/// The table of starts.
+Json starts_json(const Provenance& provenance);
+/// The summary after training.
+std::string fit_summary(const FitRecord& record, bool verbose);
+/// Share, spread (regression) and effective rows of every expert.
+std::string experts_text(const Model& model, std::size_t most);
+std::string starts_text(const Provenance& provenance);
+/// Log-likelihood, criteria and so on, a row each.
+void add_criteria(const Model& model, TextTable& table);
+
+}  // namespace moekit::cli

@@ -1,0 +1,94 @@
+#include <CLI/CLI.hpp>
+
+#include "app.hpp"
+#include "equations.hpp"
+#include "fit_report.hpp"
+#include "moekit/model_io.hpp"
+#include "output.hpp"
+#include "types_found.hpp"
+
+namespace moekit::cli {
+
+namespace {
+
+struct InspectArgs {
+  std::string model;
+  bool json = false;
+};
+
+std::string hexadecimal(std::uint64_t value) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+Json inspect_json(const Model& model) {
+  Json json = fit_report_json({model, {}, model.schema.rows, model.provenance.notes, std::nullopt});
+  // What only the moment of the fit knew.
+  for (const char* key : {"seconds", "rows_read", "held_out"}) json.erase(key);
+  json["fingerprint"] = hexadecimal(model.provenance.fingerprint);
+  json["coefficients"] = Json::array();
+  for (const Coefficient& c : coefficients(model))
+    json["coefficients"].push_back({{"part", c.part},
+                                    {"expert", c.expert + 1},
+                                    {"output", c.output.empty() ? Json(nullptr) : Json(c.output)},
+                                    {"term", c.term},
+                                    {"estimate", json_number(c.estimate)},
+                                    {"standardised", json_number(c.standardised)}});
+  return json;
+}
+
+std::string options_text(const Provenance& provenance, std::size_t width) {
+  std::string text;
+  for (const auto& [name, value] : provenance.options)
+    text += (text.empty() ? "--" : " --") + name + (value == "true" ? "" : " " + value);
+  if (provenance.seed) text += " --seed " + std::to_string(provenance.seed);
+  return text.empty() ? "" : "options         " + wrapped(text, width, 16, 16) + "\n";
+}
+
+std::string inspect_text(const Model& model, const std::string& name, const Console& console) {
+  const bool all = console.verbose();
+  const auto width = static_cast<std::size_t>(output_width());
+  const Provenance& p = model.provenance;
+  std::string text = console.out_heading(name) + ": " +
+                     counted(model.members.front().count(), model.family + " expert") + ", " +
+                     model.gate_family + " gate, " + std::string(task_name(model.schema.target.task)) +
+                     " of '" + model.schema.target.name + "'\n";
+  text += "\n" + console.out_heading("Columns") + "\n" + types_text(model.schema, all ? SIZE_MAX : 30);
+  TextTable fit;
+  fit.column("");
+  fit.column("");
+  fit.row({"rows", std::to_string(model.schema.rows)});
+  add_criteria(model, fit);
+  fit.row({"made by", "moekit " + p.version + ", data fingerprint " + hexadecimal(p.fingerprint)});
+  text += "\n" + console.out_heading("Fit") + "\n" + fit.text(0, false) + options_text(p, width);
+  for (const std::string& note : p.notes) text += wrapped("note: " + note, width, 0, 6) + "\n";
+  text += "\n" + console.out_heading("Experts") + "\n" + experts_text(model, all ? SIZE_MAX : 16);
+  text += equations_text(model, width, all ? SIZE_MAX : 8, all ? SIZE_MAX : 16);
+  if (!p.starts.empty() && all) text += "\n" + console.out_heading("Starts") + "\n" + starts_text(p);
+  return text;
+}
+
+int run_inspect(const InspectArgs& args, Console& console) {
+  const Model model = load_model(args.model);
+  write_standard_output(args.json ? json_text(inspect_json(model))
+                                  : inspect_text(model, args.model, console));
+  return 0;
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& program, Command& command) {
+  auto args = std::make_shared<InspectArgs>();
+  CLI::App* sub = add_command(program, "inspect", "What is in a model file.",
+                              "  moekit inspect mcycle.moe\n"
+                              "  moekit inspect vowels.moe -v\n"
+                              "  moekit inspect mcycle.moe --json\n",
+                              command.common);
+  sub->add_option("MODEL", args->model, "model file that train wrote")->required();
+  sub->add_flag("--json", args->json, "one JSON object instead of a text")->group("Output");
+  sub->callback(
+      [args, &command] { command.run = [args](Console& console) { return run_inspect(*args, console); }; });
+}
+
+}  // namespace moekit::cli

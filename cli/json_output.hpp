@@ -1,0 +1,19 @@
+#pragma once
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace moekit::cli {
+
+/// Keys in the order in which they were added.
+using Json = nlohmann::ordered_json;
+
+/// JSON has no NaN and no infinity: null.
+inline Json json_number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+/// Indented, with a line end. Texts of the user that are not UTF-8 get replacement characters.
+inline std::string json_text(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace moekit::cli

@@ -1,0 +1,65 @@
+#include "metrics_text.hpp"
+
+#include "text.hpp"
+
+namespace moekit::cli {
+
+namespace {
+
+struct Entry {
+  const char* key;
+  double value;
+  const char* meaning;
+};
+
+std::vector<Entry> entries(const Metrics& m) {
+  std::vector<Entry> list;
+  const bool classes = m.task == Task::classification;
+  list.push_back(
+      {"nll", m.nll, classes ? "mean of -ln probability of the true class" : "mean of -ln density"});
+  if (classes) {
+    list.push_back({"accuracy", m.accuracy, "share of rows whose most probable class is the true one"});
+    list.push_back({"log_loss", m.log_loss, "the same as nll, by its usual name"});
+    if (m.auc) list.push_back({"auc", *m.auc, "area under the ROC curve"});
+    list.push_back({"brier", m.brier, "squared distance of the probabilities to the label"});
+    list.push_back({"ece", m.ece, "calibration error, 15 bins of the top probability"});
+    return list;
+  }
+  list.push_back({"rmse", m.rmse, "root mean squared error"});
+  list.push_back({"mae", m.mae, "mean absolute error"});
+  list.push_back({"r2", m.r2, "share of the variance explained"});
+  list.push_back({"coverage_90", m.coverage_90, "share of rows inside the central 90 % interval"});
+  list.push_back({"crps", m.crps, "continuous ranked probability score"});
+  if (m.nll_grid)
+    list.push_back({"nll_grid", *m.nll_grid, "nll of the target's grid cells: the target is rounded"});
+  return list;
+}
+
+}  // namespace
+
+Json metrics_json(const Metrics& metrics) {
+  Json json;
+  json["n"] = metrics.rows;
+  json["task"] = std::string(task_name(metrics.task));
+  for (const Entry& entry : entries(metrics)) json[entry.key] = json_number(entry.value);
+  return json;
+}
+
+std::string metrics_text(const Metrics& metrics) {
+  TextTable table;
+  table.column("");
+  table.column("", TextTable::Align::right);
+  table.column("");
+  table.row({"rows", std::to_string(metrics.rows), ""});
+  for (const Entry& entry : entries(metrics)) table.row({entry.key, brief(entry.value, 5), entry.meaning});
+  return table.text(0, false);
+}
+
+std::string metrics_line(const Metrics& metrics) {
+  std::string line = counted(metrics.rows, "row") + ", nll " + brief(metrics.nll, 5);
+  if (metrics.task == Task::classification) return line + ", accuracy " + brief(metrics.accuracy, 4);
+  if (metrics.nll_grid) line += ", nll_grid " + brief(*metrics.nll_grid, 5);
+  return line + ", rmse " + brief(metrics.rmse, 5);
+}
+
+}  // namespace moekit::cli

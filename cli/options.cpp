@@ -1,0 +1,136 @@
+#include "options.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include "moekit/error.hpp"
+#include "moekit/version.hpp"
+#include "text.hpp"
+
+namespace moekit::cli {
+
+CLI::Option* add_list(CLI::App& command, const std::string& name, std::vector<std::string>& values,
+                      const std::string& text) {
+  // One text for each time it is given: by default CLI11 would swallow the positional arguments that follow.
+  return command.add_option(name, values, text)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void add_common(CLI::App& command, Common& common) {
+  // An option twice with the same value is fine; app.cpp refuses different values.
+  command.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  command.set_help_flag("-h,--help", "this text")->group("Common");
+  command.set_version_flag("--version", std::string("moekit ") + kVersion, "the version")->group("Common");
+  const auto add = [&](CLI::Option* option) { option->group("Common")->capture_default_str(); };
+  add(command.add_option("--threads", common.threads, "threads; 0: the cores that the process may use")
+          ->type_name("N")
+          ->check(whole_number(0, 1024)));
+  add(command.add_option("--seed", common.seed, "everything random follows from it")
+          ->type_name("S")
+          ->check(whole_number(0)));
+  command.add_flag("-q,--quiet", common.quiet, "no notes, progress or summary")->group("Common");
+  command.add_flag("-v,--verbose", common.verbose, "say more")->group("Common");
+  add(command.add_option("--color", common.color, "auto (terminals, unless NO_COLOR is set), always, never")
+          ->type_name("WHEN")
+          ->check(one_of({"auto", "always", "never"})));
+}
+
+void add_format(CLI::App& command, FormatArgs& format, const std::string& by_default) {
+  const std::string group = "Reading data";
+  command
+      .add_option("--separator", format.separator,
+                  "between fields: a character, or comma, semicolon, tab, pipe (default: " + by_default + ")")
+      ->type_name("CHAR")
+      ->group(group);
+  command
+      .add_option(
+          "--decimal", format.decimal,
+          "decimal mark: . or , (default: " + std::string(by_default == "found" ? "." : by_default) + ")")
+      ->type_name("CHAR")
+      ->check(one_of({".", ","}))
+      ->group(group);
+  add_list(command, "--missing", format.missing,
+           "texts that mean 'missing' beside empty, NA, NaN, null, ? and . (default: " +
+               std::string(by_default == "found" ? "none" : by_default) + ")")
+      ->type_name("TOKENS")
+      ->group(group);
+}
+
+void add_columns(CLI::App& command, ColumnArgs& columns) {
+  add_format(command, columns.format, "found");
+  const auto list = [&](const std::string& name, std::vector<std::string>& values, const std::string& text) {
+    add_list(command, name, values, text)->type_name("A,B")->group("Reading data");
+  };
+  list("--categorical", columns.categorical, "columns to read as categories");
+  list("--numeric", columns.numeric, "columns to read as numbers");
+  list("--drop", columns.drop, "columns to leave out");
+  list("--id", columns.id, "columns that name a row: kept for the output, never an input");
+  command.add_option("--weights", columns.weights, "column of row weights >= 0 (default: all 1)")
+      ->type_name("COLUMN")
+      ->group("Reading data");
+}
+
+void add_fit(CLI::App& command, FitArgs& args) {
+  const std::string group = "Model and fit";
+  FitOptions& fit = args.fit;
+  command.add_option("DATA", args.data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
+  command.add_option("--target", args.target, "column to predict")
+      ->type_name("COLUMN")
+      ->required()
+      ->group(group);
+  const auto add = [&](CLI::Option* option, const std::string& type) {
+    return option->type_name(type)->group(group);
+  };
+  add(command.add_option("--task", args.task,
+                         "auto (text or two values: classification), regression, classification"),
+      "TASK")
+      ->check(one_of({"auto", "regression", "classification"}))
+      ->capture_default_str();
+  add(command.add_option("--family", fit.family,
+                         "kind of expert: " + join(expert_families(), ", ") + " (default: by task)"),
+      "NAME")
+      ->check(one_of(expert_families()));
+  add(command.add_option("--gate", fit.gate, "kind of gate: " + join(gate_families(), ", ")), "NAME")
+      ->check(one_of(gate_families()))
+      ->capture_default_str();
+  add(add_list(command, "--gate-columns", args.gate_columns, "inputs that the gate sees (default: all)"),
+      "A,B");
+  add(add_list(command, "--expert-columns", args.expert_columns,
+               "inputs that the experts see (default: all)"),
+      "A,B");
+  add(command.add_option("--ridge", args.ridge,
+                         "auto: by the evidence; 0: exact maximum likelihood; or L, for the penalty "
+                         "L |slopes|^2 / 2 on standardised inputs"),
+      "auto|L")
+      ->check(
+          [](const std::string& text) { return text == "auto" ? std::string() : number_at_least(0)(text); })
+      ->capture_default_str();
+  add(command.add_option("--restarts", fit.restarts, "starts; the best is kept"), "N")
+      ->check(whole_number(1, 1000000))
+      ->capture_default_str();
+  add(command.add_option("--max-iterations", fit.max_iterations, "most EM passes of one start"), "N")
+      ->check(whole_number(1, 100000000))
+      ->capture_default_str();
+  add(command.add_option(
+          "--tolerance", fit.tolerance,
+          "gain in log-likelihood, a row and pass, at which a fit has converged; 0: by --ridge"),
+      "X")
+      ->check(number_at_least(0))
+      ->capture_default_str();
+  add(command.add_option("--init-column", args.init_column,
+                         "column with a starting region for each row, then the only start (default: none)"),
+      "COLUMN");
+}
+
+std::vector<std::pair<std::string, std::string>> given_options(const CLI::App& command) {
+  std::vector<std::pair<std::string, std::string>> given;
+  for (const CLI::Option* option : command.get_options()) {
+    if (!option->nonpositional() || !option->count()) continue;
+    const std::string group = option->get_group();
+    if (group == "Common" || group == "Output") continue;
+    given.emplace_back(option->get_lnames().front(), join(option->reduced_results(), ","));
+  }
+  return given;
+}
+
+}  // namespace moekit::cli

@@ -1,0 +1,184 @@
+#include "output.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "interrupt.hpp"
+#include "moekit/error.hpp"
+#include "moekit/model_io.hpp"
+
+namespace moekit::cli {
+
+namespace {
+
+bool is_standard_output(const std::string& path) { return path.empty() || path == "-"; }
+
+std::string directory_of(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+[[noreturn]] void fail(Errc code, const std::string& name, const std::string& what) {
+  throw Error(code, name + ": " + what + ": " + std::strerror(errno));
+}
+
+void write_all(int file, const std::string& name, const char* data, std::size_t size) {
+  while (size) {
+    const ssize_t n = ::write(file, data, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EPIPE) throw ClosedPipe{};
+    if (n < 0) fail(Errc::io, name, "writing failed");
+    data += n;
+    size -= static_cast<std::size_t>(n);
+  }
+}
+
+/// A file that has no name and so vanishes with the program.
+int unnamed_file(const std::string& directory) {
+  int file = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (file >= 0) return file;
+  // Some file systems have no O_TMPFILE.
+  std::string path = directory + "/.moekit-XXXXXX";
+  file = ::mkostemp(path.data(), O_CLOEXEC);
+  if (file < 0) fail(Errc::io, directory, "a temporary file can't be created there; set TMPDIR");
+  ::unlink(path.c_str());
+  return file;
+}
+
+}  // namespace
+
+/// Memory first, then a file.
+class Output::Spill : public std::streambuf {
+ public:
+  explicit Spill(std::string directory) : directory_(std::move(directory)) {}
+  ~Spill() override {
+    if (file_ >= 0) ::close(file_);
+  }
+
+  /// Hands everything over, piece by piece.
+  template <class Write>
+  void copy(const Write& write) {
+    if (file_ >= 0) {
+      flush_memory();
+      std::array<char, 1 << 16> piece;
+      for (off_t at = 0;;) {
+        const ssize_t n = ::pread(file_, piece.data(), piece.size(), at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) fail(Errc::io, directory_, "reading a temporary file failed");
+        if (n == 0) break;
+        write(piece.data(), static_cast<std::size_t>(n));
+        at += n;
+      }
+    } else {
+      write(memory_.data(), memory_.size());
+    }
+  }
+
+ protected:
+  std::streamsize xsputn(const char* data, std::streamsize size) override {
+    memory_.append(data, static_cast<std::size_t>(size));
+    if (memory_.size() > kMemory) flush_memory();
+    return size;
+  }
+  int_type overflow(int_type c) override {
+    if (c == traits_type::eof()) return 0;
+    const char letter = traits_type::to_char_type(c);
+    xsputn(&letter, 1);
+    return c;
+  }
+
+ private:
+  static constexpr std::size_t kMemory = std::size_t{64} << 20;
+
+  void flush_memory() {
+    if (file_ < 0) file_ = unnamed_file(directory_);
+    write_all(file_, directory_ + ": temporary file", memory_.data(), memory_.size());
+    memory_.clear();
+  }
+
+  std::string directory_, memory_;
+  int file_ = -1;
+};
+
+void check_output(const std::string& path, const std::vector<std::string>& inputs) {
+  if (is_standard_output(path)) return;
+  struct stat target {};
+  if (::stat(path.c_str(), &target) == 0) {
+    if (S_ISDIR(target.st_mode))
+      throw Error(Errc::cannot_create, path + ": is a directory; name a file in it");
+    if (!S_ISREG(target.st_mode)) return;  // a pipe or a device: written directly
+    for (const std::string& input : inputs) {
+      struct stat read {};
+      if (input != "-" && ::stat(input.c_str(), &read) == 0 && read.st_dev == target.st_dev &&
+          read.st_ino == target.st_ino)
+        throw Error(Errc::usage, path + ": is read and written by the same command; name another output");
+    }
+  }
+  const std::string directory = directory_of(path);
+  struct stat parent {};
+  if (::stat(directory.c_str(), &parent) != 0)
+    throw Error(Errc::cannot_create, path + ": there is no directory '" + directory + "'; create it first");
+  if (!S_ISDIR(parent.st_mode))
+    throw Error(Errc::cannot_create, path + ": '" + directory + "' is not a directory; name another output");
+  if (::access(directory.c_str(), W_OK | X_OK) != 0)
+    fail(Errc::cannot_create, path, "directory '" + directory + "' is not writable");
+}
+
+Output::Output(std::string path) : path_(std::move(path)) {
+  const char* temporary = std::getenv("TMPDIR");
+  const std::string directory = !is_standard_output(path_) ? directory_of(path_)
+                                : temporary && *temporary  ? temporary
+                                                           : "/tmp";
+  spill_ = std::make_unique<Spill>(directory);
+  stream_ = std::make_unique<std::ostream>(spill_.get());
+  stream_->exceptions(std::ios::badbit);  // what the buffer throws reaches the caller
+}
+
+Output::~Output() = default;
+
+std::ostream& Output::stream() { return *stream_; }
+
+void Output::finish() {
+  if (is_standard_output(path_)) {
+    spill_->copy(
+        [](const char* data, std::size_t size) { write_all(STDOUT_FILENO, "standard output", data, size); });
+    return;
+  }
+  struct stat target {};
+  if (::stat(path_.c_str(), &target) == 0 && !S_ISREG(target.st_mode) && !S_ISDIR(target.st_mode)) {
+    const int file = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+    if (file < 0) fail(Errc::cannot_create, path_, "can't be opened for writing");
+    const std::unique_ptr<const int, void (*)(const int*)> closer(&file, [](const int* f) { ::close(*f); });
+    spill_->copy([&](const char* data, std::size_t size) { write_all(file, path_, data, size); });
+    return;
+  }
+  {
+    const UninterruptedSection section;
+    write_whole(path_, [&](std::ostream& out) {
+      spill_->copy([&](const char* data, std::size_t size) {
+        out.write(data, static_cast<std::streamsize>(size));
+        check_interrupted();
+      });
+    });
+  }
+  check_interrupted();
+}
+
+void write_standard_output(std::string_view text) {
+  write_all(STDOUT_FILENO, "standard output", text.data(), text.size());
+}
+
+void write_text(const std::string& path, std::string_view text) {
+  Output output(path);
+  output.stream().write(text.data(), static_cast<std::streamsize>(text.size()));
+  output.finish();
+}
+
+}  // namespace moekit::cli

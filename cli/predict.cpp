@@ -1,0 +1,110 @@
+#include <CLI/CLI.hpp>
+
+#include "app.hpp"
+#include "moekit/error.hpp"
+#include "moekit/model_io.hpp"
+#include "output.hpp"
+#include "prediction_rows.hpp"
+#include "text.hpp"
+
+namespace moekit::cli {
+
+namespace {
+
+struct PredictArgs {
+  std::string model, data, output;
+  std::vector<std::string> quantiles, id;
+  double interval = 0;  ///< 0: none
+  bool regions = false, density = false, components = false, allow_missing_columns = false;
+  FormatArgs format;
+};
+
+int run_predict(const PredictArgs& args, const Common& common, Console& console) {
+  PredictColumns columns;
+  columns.quantiles = probabilities("--quantiles", args.quantiles);
+  if (args.interval > 0) columns.interval = args.interval;
+  columns.regions = args.regions;
+  columns.density = args.density;
+  columns.components = args.components;
+  check_output(args.output, {args.model, args.data});
+
+  const Model model = load_model(args.model);
+  RowOptions options;
+  options.allow_missing_columns = args.allow_missing_columns;
+  options.format = format_for(args.format, model.schema.format);
+  options.id = column_names(args.id, args.data, options.format.value_or(model.schema.format));
+  RowReader reader(args.data, model.schema, options);
+  const PredictionRows table(model, columns, reader.carried());
+  for (const std::string& note : reader.notes()) console.note(note);
+  if (args.density && !reader.has_target())
+    console.note("log_density is empty: the data has no column '" + model.schema.target.name + "'");
+
+  Output output(args.output);
+  CsvWriter header;
+  table.header(header);
+  output.stream() << header.str();
+  std::uint64_t rows = 0;
+  Compute compute;
+  compute.threads = common.threads;
+  scan_rows(
+      reader, model, compute,
+      [&](Scored& scored) {
+        CsvWriter text;
+        table.rows(scored, text);
+        scored.text = text.take();
+      },
+      [&](Scored& scored) {
+        output.stream() << scored.text;
+        rows += scored.rows.rows;
+        console.progress("predict: " + std::to_string(rows) + " rows");
+      });
+  console.clear_progress();
+  output.finish();
+  if (console.verbose()) console.print(counted(rows, "row") + " scored\n");
+  return 0;
+}
+
+}  // namespace
+
+void add_predict(CLI::App& program, Command& command) {
+  auto args = std::make_shared<PredictArgs>();
+  CLI::App* sub = add_command(program, "predict", "Score new rows: prediction, spread, regions.",
+                              "  moekit predict mcycle.moe data/mcycle.csv\n"
+                              "  moekit predict mcycle.moe data/mcycle.csv --interval 0.9 -o scored.csv\n"
+                              "  moekit predict vowels.moe data/pb52_jacobs4.csv --regions --id Speaker\n"
+                              "  cat data/mcycle.csv | moekit predict mcycle.moe - --quantiles 0.1,0.5,0.9\n",
+                              command.common);
+  sub->add_option("MODEL", args->model, "model file that train wrote")->required();
+  sub->add_option("DATA", args->data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
+  sub->add_option("-o,--output", args->output, "file for the result (default: standard output)")
+      ->type_name("OUT.csv")
+      ->group("Output");
+  add_list(*sub, "--quantiles", args->quantiles,
+           "columns q0.05 and so on: quantiles of the predictive mixture")
+      ->type_name("0.05,0.5")
+      ->group("Output");
+  sub->add_option("--interval", args->interval,
+                  "columns lower and upper: central interval of this probability")
+      ->type_name("P")
+      ->check(number_between(0, 1))
+      ->group("Output");
+  sub->add_flag("--regions", args->regions, "columns expert (1-based) and gate_1, gate_2, ...")
+      ->group("Output");
+  sub->add_flag("--components", args->components,
+                "columns mean_1, mean_2, ...: every expert's own prediction")
+      ->group("Output");
+  sub->add_flag("--density", args->density, "column log_density, where the target is present")
+      ->group("Output");
+  add_list(*sub, "--id", args->id, "columns to carry to the output (default: those of training)")
+      ->type_name("A,B")
+      ->group("Output");
+  sub->add_flag("--allow-missing-columns", args->allow_missing_columns,
+                "take an input column that is lacking as missing values")
+      ->group("Reading data");
+  add_format(*sub, args->format, "the model's");
+  sub->callback([args, &command] {
+    command.run = [args, &command](Console& console) { return run_predict(*args, command.common, console); };
+  });
+}
+
+}  // namespace moekit::cli

@@ -1,0 +1,157 @@
+#include <CLI/CLI.hpp>
+
+#include "app.hpp"
+#include "fit_report.hpp"
+#include "moekit/error.hpp"
+#include "moekit/model_io.hpp"
+#include "output.hpp"
+#include "training_table.hpp"
+
+namespace moekit::cli {
+
+namespace {
+
+struct TrainArgs {
+  FitArgs fit;
+  std::string output, report, validation;
+  bool dry_run = false;
+};
+
+/// Rows on which the fit is judged, either cut off the table or read from a file of their own.
+struct HeldOut {
+  MemorySource rows;
+  std::vector<BlockData> file;
+
+  bool empty() const { return rows.blocks() == 0 && file.empty(); }
+  Metrics metrics(const Model& model) const {
+    Evaluator evaluator(model);
+    for (std::size_t i = 0; i < rows.blocks(); ++i) evaluator.add(rows.data(i).view());
+    for (const BlockData& block : file) evaluator.add(block.view());
+    return evaluator.metrics();
+  }
+};
+
+/// Read before the fit, so that a bad file is not found out afterwards.
+std::vector<BlockData> read_validation(const std::string& path, const Schema& schema, Console& console) {
+  RowOptions options;
+  options.need_target = true;
+  options.skip_rows_without_target = true;
+  RowReader reader(path, schema, options);
+  for (const std::string& note : reader.notes()) console.note(path + ": " + note);
+  std::vector<BlockData> blocks;
+  for (BlockData block; reader.next(block); block = {}) blocks.push_back(std::move(block));
+  if (blocks.empty()) throw Error(Errc::data, path + ": no row with a target; give another validation file");
+  return blocks;
+}
+
+/// --init-column: its distinct texts are the regions.
+void take_regions(const TrainArgs& args, const Table& table, FitOptions& options) {
+  const Grouping regions = group_rows(table, args.fit.data, args.fit.init_column);
+  if (args.fit.experts_given && options.experts != regions.names.size())
+    throw Error(Errc::usage, "--init-column: '" + args.fit.init_column + "' has " +
+                                 counted(regions.names.size(), "region") + ", but --experts is " +
+                                 std::to_string(options.experts) + "; leave --experts out");
+  options.experts = regions.names.size();
+  options.initial_region = regions.of_row;
+}
+
+/// Cuts rows off the table for judging the fit. Means, spreads and shares are those of the remaining rows.
+void hold_out(double fraction, const Common& common, const Compute& compute, Table& table,
+              FitOptions& options, HeldOut& held) {
+  const Split split = split_rows(table.source.rows(), fraction, common.seed);
+  held.rows = take_rows(table.source, split.held);
+  table.source = take_rows(table.source, split.train);
+  measure(table.schema, table.source, compute);
+  if (options.initial_region.empty()) return;
+  std::vector<std::uint32_t> regions;
+  for (const std::uint64_t row : split.train) regions.push_back(options.initial_region[row]);
+  options.initial_region = std::move(regions);
+}
+
+void check_args(const TrainArgs& args) {
+  if (args.output.empty() && !args.dry_run)
+    throw Error(Errc::usage,
+                "train needs -o MODEL, the file for the model (or --dry-run); see moekit train --help");
+  std::vector<std::string> inputs = {args.fit.data};
+  if (!args.validation.empty()) inputs.push_back(args.validation);
+  check_output(args.output, inputs);
+  check_output(args.report, inputs);
+  if (!args.report.empty() && args.report == args.output)
+    throw Error(Errc::usage, args.report + ": model and report would be the same file; name two");
+}
+
+void save(const TrainArgs& args, const FitRecord& record) {
+  write_text(args.output, model_text(record.model));
+  if (!args.report.empty()) write_text(args.report, json_text(fit_report_json(record)));
+}
+
+int run_train(const TrainArgs& args, const Common& common, Console& console) {
+  check_args(args);
+  double fraction = 0;
+  if (parse_number(args.validation, fraction) && !(fraction > 0 && fraction < 1))
+    throw Error(Errc::usage, "--validation: " + args.validation + " is not a share between 0 and 1");
+  Compute compute;
+  compute.threads = common.threads;
+  Table table = read_training_table(args.fit, read_options(args.fit), console);
+  FitOptions options = fit_options(args.fit, common, table.schema);
+  if (!args.fit.init_column.empty()) take_regions(args, table, options);
+  HeldOut held;
+  if (fraction > 0) hold_out(fraction, common, compute, table, options, held);
+  if (fraction == 0 && !args.validation.empty())
+    held.file = read_validation(args.validation, table.schema, console);
+  if (args.dry_run) {
+    console.print("dry run: everything can be read, nothing was fitted\n");
+    return 0;
+  }
+
+  FitReport report;
+  Model model = fit(table.schema, table.source, options, compute, progress_of_fit(console, "fit: "), &report);
+  model.provenance.options = args.fit.given;
+  console.clear_progress();
+  for (const std::string& note : model.provenance.notes) console.note(note);
+  FitRecord record{model, report, table.rows_read, table.notes, std::nullopt};
+  record.notes.insert(record.notes.end(), model.provenance.notes.begin(), model.provenance.notes.end());
+  if (!held.empty()) record.held_out = held.metrics(model);
+  save(args, record);
+  console.print(fit_summary(record, console.verbose()));
+  return 0;
+}
+
+}  // namespace
+
+void add_train(CLI::App& program, Command& command) {
+  auto args = std::make_shared<TrainArgs>();
+  CLI::App* sub = add_command(
+      program, "train", "Fit a mixture of experts to a table.",
+      "  moekit train data/mcycle.csv --target accel -o mcycle.moe\n"
+      "  moekit train data/pb52_jacobs4.csv --target Vowel --drop Type,Speaker,Repetition -o vowels.moe\n"
+      "  moekit train data/wages.csv --target wages --experts 3 --validation 0.2 -o wages.moe\n"
+      "  moekit train data/faithful.csv --target eruptions --experts 2 --ridge 0 --report fit.json -o f.moe\n"
+      "  moekit train data/diamonds.csv.gz --target price --dry-run\n",
+      command.common);
+  add_fit(*sub, args->fit);
+  CLI::Option* experts = sub->add_option("--experts", args->fit.fit.experts, "number of experts, K")
+                             ->type_name("K")
+                             ->check(whole_number(1, 100000))
+                             ->capture_default_str()
+                             ->group("Model and fit");
+  sub->add_option("--validation", args->validation,
+                  "share of rows, or a file, kept out of the fit and scored in the summary (default: none)")
+      ->type_name("SHARE|FILE")
+      ->group("Model and fit");
+  sub->add_option("-o,--output", args->output, "file for the model; needed unless --dry-run")
+      ->type_name("MODEL")
+      ->group("Output");
+  sub->add_flag("--dry-run", args->dry_run, "read, type and check everything, fit nothing")->group("Output");
+  sub->add_option("--report", args->report, "everything that the fit knows, as JSON (default: none)")
+      ->type_name("FILE.json")
+      ->group("Output");
+  add_columns(*sub, args->fit.columns);
+  sub->callback([args, sub, experts, &command] {
+    args->fit.experts_given = experts->count() > 0;
+    args->fit.given = given_options(*sub);
+    command.run = [args, &command](Console& console) { return run_train(*args, command.common, console); };
+  });
+}
+
+}  // namespace moekit::cli

@@ -1,0 +1,15 @@
+#pragma once
+#include <string>
+
+#include "json_output.hpp"
+#include "moekit/csv.hpp"
+
+namespace moekit::cli {
+
+/// The columns with the kinds that were found, a line each: kind, missing, range or levels.
+/// `most`: further inputs are counted only.
+std::string types_text(const Schema& schema, std::size_t most);
+/// The same for programs: a list of inputs and the target.
+Json types_json(const Schema& schema);
+
+}  // namespace moekit::cli

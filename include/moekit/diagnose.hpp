@@ -1,0 +1,75 @@
+#pragma once
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "moekit/evaluate.hpp"
+
+namespace moekit {
+
+/// One input in one region, over the rows that the region's expert answers for (weighted by gate weight).
+struct RegionColumn {
+  std::string column, level;  ///< level: for categories one entry a level
+  double mean = 0, sd = 0;    ///< numeric; for a level: its share in the region (mean)
+  double q05 = 0, q25 = 0, q50 = 0, q75 = 0, q95 = 0;
+  double difference = 0;  ///< (mean in the region - mean in the rest) / sd over all rows
+  double missing = 0;
+};
+
+struct Region {
+  double share = 0;           ///< mean gate weight
+  double effective_rows = 0;  ///< sum of responsibilities (of gate weights without target)
+  double rows_won = 0;        ///< share of rows with the largest gate weight here
+  double target_mean = 0, target_sd = 0;
+  double noise = 0;  ///< the expert's own standard deviation, units of the target
+  double error = 0;  ///< rmse (or error rate) of the mixture inside the region
+  std::vector<double> class_shares;
+  std::vector<RegionColumn> columns;
+};
+
+struct Coefficient {
+  std::string part;    ///< "gate" or "expert"
+  uword expert = 0;    ///< 0-based
+  std::string output;  ///< label of the class, or empty
+  std::string term;
+  double estimate = 0;      ///< units of the data; gate: against the last expert
+  double standardised = 0;  ///< on the features (and the standardised target)
+};
+
+struct Diagnosis {
+  std::uint64_t rows = 0;
+  bool has_target = false;
+  std::vector<Region> regions;
+  std::vector<Coefficient> coefficients;
+  double gate_entropy = 0;                 ///< mean over rows, nats
+  double boundary_share = 0;               ///< rows whose second gate weight is at least half the first
+  double outlier_share = 0;                ///< rows whose target lies outside the central 99.9 %
+  double load_cv2 = 0, max_over_mean = 0;  ///< balance of the shares
+  std::vector<uword> dead;                 ///< experts with a share under 1 / (100 K)
+  Metrics metrics;
+};
+
+/// Row-wise columns of partition.csv.
+struct PartitionRow {
+  double gate_entropy = 0;
+  bool boundary = false, outlier = false;
+};
+PartitionRow partition_row(const Prediction& prediction, uword row);
+
+/// Adds up a diagnosis block by block in bounded memory (quantiles by a sample).
+class Diagnoser {
+ public:
+  explicit Diagnoser(const Model& model);
+  void add(const Block& block, const Prediction& prediction);
+  Diagnosis diagnosis() const;
+
+ private:
+  struct State;
+  const Model& model_;
+  std::shared_ptr<State> state_;
+};
+
+/// Coefficients of gate and experts in the units of the data.
+std::vector<Coefficient> coefficients(const Model& model);
+
+}  // namespace moekit

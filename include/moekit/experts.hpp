@@ -1,0 +1,87 @@
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "moekit/block.hpp"
+
+namespace moekit {
+
+/// What gate and experts see of one block: computed once by Mixture::prepare. All are n x something.
+struct Batch {
+  uword rows = 0;
+  mat gate, expert;                ///< features: n x p
+  vec target;                      ///< n, standardised (regression), counts, or class codes; NaN = missing
+  const double* weight = nullptr;  ///< n, or null: all 1
+  const double* offset = nullptr;  ///< n, or null: all 0
+};
+
+/// A named group of parameters of one expert or of the gate: files, copies, acceleration and tests go
+/// through these. `positive` values are moved on the log scale; `fixed` ones (penalties) are not moved.
+struct Field {
+  enum class Kind { free, positive, fixed };
+  std::string_view name;
+  std::span<double> values;
+  Kind kind = Kind::free;
+};
+
+/// How parameters are held back.
+struct Penalty {
+  enum class Mode { none, fixed, evidence };
+  Mode mode = Mode::evidence;
+  double ridge = 0;        ///< fixed: L in L |slopes|^2 / 2, on standardised inputs and target
+  double noise_floor = 0;  ///< least standard deviation of an expert, on the standardised target
+  bool refresh = true;     ///< evidence: may the penalties themselves change in this update?
+};
+
+/// All K experts of one kind. Density and moments are those of the standardised target.
+class ExpertFamily {
+ public:
+  virtual ~ExpertFamily() = default;
+  virtual std::string_view name() const = 0;
+  virtual uword count() const = 0;  ///< K
+  virtual std::unique_ptr<ExpertFamily> clone() const = 0;
+  virtual std::vector<Field> fields(uword k) = 0;
+  /// New expert j is a copy of old expert from[j]: duplicate, drop, reorder.
+  virtual void select(std::span<const uword> from) = 0;
+  /// Coefficients of expert k: p x outputs (1, or classes - 1), on the features.
+  virtual mat coefficients(uword k) const = 0;
+  /// Residual standard deviation of expert k on the standardised target; 0 for classes.
+  virtual double noise(uword k) const = 0;
+  virtual double free_parameters() const = 0;
+  /// Number of parameters that the data determine (the evidence's gamma); free_parameters without penalty.
+  virtual double effective_parameters() const = 0;
+  /// Why expert k is degenerate (a spike, a separation), or empty. `weight`: its sum of responsibilities.
+  virtual std::string degenerate(uword k, double weight) const = 0;
+
+  /// out: n x K, ln f_k(y | x). Classes: ln p_k(y | x).
+  virtual void log_density(const Batch& batch, mat& out) const = 0;
+
+  // Training by EM: one pass adds up sums(), then update() moves to the next parameters.
+  virtual std::size_t sums() const = 0;
+  /// `responsibility`: n x K, already times the row's weight.
+  virtual void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const = 0;
+  virtual void update(std::span<const double> sums, const Penalty& penalty) = 0;
+  /// Log of the prior density that update() climbs together with the likelihood, for the current penalties.
+  virtual double log_prior() const = 0;
+  /// log_prior() plus the Laplace term of the integral over the parameters: compares starts and numbers of
+  /// experts under the evidence. Valid after an update.
+  virtual double log_evidence() const = 0;
+
+  // Prediction. Regression and counts:
+  virtual void moments(const Batch& batch, mat& mean, mat& sd) const;          ///< n x K each
+  virtual void cumulative(const Batch& batch, const vec& at, mat& out) const;  ///< P_k(y <= at_i): n x K
+  // Classification:
+  virtual uword classes() const { return 0; }
+  virtual void class_probabilities(const Batch& batch, arma::cube& out) const;  ///< n x C x K
+};
+
+/// Families that a model can have, by name: the table that files, the command line and tests go by.
+/// `features`: p; `classes`: labels of the target (classification).
+std::unique_ptr<ExpertFamily> make_experts(std::string_view family, uword experts, uword features,
+                                           uword classes);
+std::vector<std::string> expert_families();
+
+}  // namespace moekit

@@ -1,0 +1,50 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "moekit/model.hpp"
+
+namespace moekit {
+
+/// What to fit and how. Inline defaults are the program's defaults.
+struct FitOptions {
+  uword experts = 4;   ///< K
+  std::string family;  ///< empty: gaussian or logistic by task
+  std::string gate = "softmax";
+  std::vector<std::string> gate_columns;    ///< inputs that the gate sees; empty: all
+  std::vector<std::string> expert_columns;  ///< inputs that the experts see; empty: all
+  Penalty::Mode ridge_mode = Penalty::Mode::evidence;
+  double ridge = 0;  ///< for Mode::fixed
+  int restarts = 10;
+  int max_iterations = 500;  ///< EM passes of one finished start
+  double tolerance = 0;      ///< gain a row and pass at which a fit has converged; 0: by mode
+  std::uint64_t seed = 0;
+  /// A starting region for each row of the source (0-based), then it is the only start; empty: none.
+  std::vector<std::uint32_t> initial_region;
+};
+
+/// Progress of the fit.
+struct Iteration {
+  int start = 0;  ///< which start, 0-based; -1: preparing
+  int starts = 0;
+  int index = 0;
+  double log_likelihood = 0;
+};
+enum class Next { proceed, stop };
+/// Called now and then, from any thread but never at the same time; Next::stop ends the fit with what it has.
+using OnIteration = std::function<Next(const Iteration&)>;
+
+struct FitReport {
+  std::string status;  ///< converged, iteration_limit, stopped
+  double seconds = 0;
+};
+
+/// Fits a mixture to the rows of `source`, whose columns `schema` describes (measured). Returns a whole model
+/// with provenance. Errors: Errc::usage (all problems of the options in one message), Errc::data (no rows),
+/// Errc::numeric.
+Model fit(const Schema& schema, const Source& source, const FitOptions& options, const Compute& compute = {},
+          const OnIteration& on_iteration = {}, FitReport* report = nullptr);
+
+}  // namespace moekit

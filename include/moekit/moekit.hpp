@@ -1,0 +1,28 @@
+#pragma once
+/// moekit: mixtures of local experts on tables.
+///
+/// Data layout: rows of a file are rows of every matrix. Rows come in blocks (block.hpp) small enough for the
+/// cache, and inside a block every quantity (an input, a gate weight, a density) is one contiguous column
+/// over the rows, which is what vector instructions and matrix products want; nothing is ever transposed.
+///
+/// A Source is an array of Blocks. A Model is a Schema and one or more Mixtures: a Gate and a bank of
+/// Experts. posterior() says for one block how likely the data are and who is responsible; sum_over() adds up
+/// over all blocks whatever a training step needs; fit() repeats: sum, update, report.
+#include "moekit/basis.hpp"
+#include "moekit/block.hpp"
+#include "moekit/csv.hpp"
+#include "moekit/diagnose.hpp"
+#include "moekit/error.hpp"
+#include "moekit/evaluate.hpp"
+#include "moekit/experts.hpp"
+#include "moekit/fit.hpp"
+#include "moekit/gate.hpp"
+#include "moekit/model.hpp"
+#include "moekit/model_io.hpp"
+#include "moekit/predict.hpp"
+#include "moekit/rng.hpp"
+#include "moekit/schema.hpp"
+#include "moekit/simulate.hpp"
+#include "moekit/source.hpp"
+#include "moekit/sum.hpp"
+#include "moekit/version.hpp"

@@ -1,0 +1,130 @@
+#include "moekit/basis.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "moekit/error.hpp"
+
+namespace moekit {
+
+namespace {
+
+/// Far outside the training range a feature is held here, so that no product of features is infinite.
+constexpr double kFarthest = 1e100;
+
+void numeric_feature(const double* x, uword n, double center, double scale, double* out) {
+  for (uword i = 0; i < n; ++i) {
+    const double z = std::isnan(x[i]) ? 0.0 : (x[i] - center) / scale;
+    out[i] = std::clamp(z, -kFarthest, kFarthest);
+  }
+}
+
+void missing_feature(const double* x, uword n, double center, double* out) {
+  for (uword i = 0; i < n; ++i) out[i] = (std::isnan(x[i]) ? 1.0 : 0.0) - center;
+}
+
+/// A code beyond the known levels stands for a value that training never saw: it counts as the average row.
+void level_feature(const std::uint32_t* code, uword n, std::uint32_t level, std::uint32_t last, double center,
+                   double* out) {
+  for (uword i = 0; i < n; ++i) out[i] = code[i] > last ? 0.0 : (code[i] == level ? 1.0 : 0.0) - center;
+}
+
+}  // namespace
+
+void Basis::features(const Schema& schema, const Block& block, mat& out) const {
+  out.set_size(block.rows, size());
+  for (uword j = 0; j < size(); ++j) {
+    const Term& term = terms_[j];
+    double* to = out.colptr(j);
+    if (term.kind == Term::Kind::intercept) {
+      std::fill(to, to + block.rows, 1.0);
+      continue;
+    }
+    const Column& column = schema.inputs[term.column];
+    if (term.kind == Term::Kind::level) {
+      const auto levels = static_cast<std::uint32_t>(column.levels.size());
+      const std::uint32_t last = column.missing > 0 ? levels : levels - 1;
+      level_feature(block.level_column(column.index), block.rows, term.level, last, term.center, to);
+    } else if (term.kind == Term::Kind::missing) {
+      missing_feature(block.numeric_column(column.index), block.rows, term.center, to);
+    } else {
+      numeric_feature(block.numeric_column(column.index), block.rows, term.center, term.scale, to);
+    }
+  }
+}
+
+std::string Basis::name(const Schema& schema, uword j) const {
+  const Term& term = terms_[j];
+  if (term.kind == Term::Kind::intercept) return "intercept";
+  const Column& column = schema.inputs[term.column];
+  if (term.kind == Term::Kind::numeric) return column.name;
+  if (term.kind == Term::Kind::missing || term.level == column.levels.size())
+    return column.name + " is missing";
+  return column.name + " = " + column.levels[term.level];
+}
+
+vec Basis::in_input_units(const vec& coefficients) const {
+  vec out = coefficients;
+  for (uword j = 0; j < size(); ++j) {
+    const Term& term = terms_[j];
+    if (term.kind == Term::Kind::intercept) continue;
+    out[j] = coefficients[j] / term.scale;
+    if (term.kind == Term::Kind::numeric) out[0] -= coefficients[j] * (term.center / term.scale);
+  }
+  return out;
+}
+
+namespace {
+
+/// A spread that is only the rounding of the values carries nothing.
+bool has_spread(const Column& column) {
+  const double size = std::max(std::abs(column.min), std::abs(column.max));
+  return column.max > column.min && column.sd > 1e-14 * size;
+}
+
+void add_numeric_terms(const Column& column, std::uint32_t index, std::vector<Term>& terms) {
+  if (column.missing < 1 && has_spread(column))
+    terms.push_back({Term::Kind::numeric, index, 0, column.mean, column.sd});
+  if (column.missing > 0 && column.missing < 1)
+    terms.push_back({Term::Kind::missing, index, 0, column.missing, 1});
+}
+
+void add_level_terms(const Column& column, std::uint32_t index, bool all_levels, std::vector<Term>& terms) {
+  const auto present = static_cast<std::size_t>(
+      std::count_if(column.shares.begin(), column.shares.end(), [](double s) { return s > 0; }));
+  if (present < 2) return;
+  const auto most = static_cast<std::uint32_t>(std::max_element(column.shares.begin(), column.shares.end()) -
+                                               column.shares.begin());
+  for (std::uint32_t level = 0; level < column.shares.size(); ++level) {
+    if (column.shares[level] <= 0 || (!all_levels && level == most)) continue;
+    terms.push_back({Term::Kind::level, index, level, column.shares[level], 1});
+  }
+}
+
+}  // namespace
+
+Basis linear_basis(const Schema& schema, const std::vector<std::string>& columns, bool all_levels) {
+  std::vector<Term> terms{Term{}};
+  const auto wanted = [&](const Column& c) {
+    return columns.empty() || std::find(columns.begin(), columns.end(), c.name) != columns.end();
+  };
+  for (const std::string& name : columns) {
+    if (schema.find(name)) continue;
+    std::vector<std::string> known;
+    for (const Column& c : schema.inputs) known.push_back(c.name);
+    const std::string near = nearest_name(name, known);
+    throw Error(Errc::usage, "there is no input column '" + name + "'" +
+                                 (near.empty() ? "" : "; did you mean '" + near + "'?"));
+  }
+  for (std::uint32_t i = 0; i < schema.inputs.size(); ++i) {
+    const Column& column = schema.inputs[i];
+    if (!wanted(column)) continue;
+    if (column.kind == ColumnKind::numeric)
+      add_numeric_terms(column, i, terms);
+    else
+      add_level_terms(column, i, all_levels, terms);
+  }
+  return Basis(std::move(terms));
+}
+
+}  // namespace moekit

@@ -1,0 +1,276 @@
+#include "table_pass.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "message.hpp"
+
+namespace moekit::csv {
+
+namespace {
+
+constexpr std::size_t kDistinctKept = 21;  // one more than a note about classification asks for
+
+/// Closes the gaps that a block with fewer rows than room leaves between its columns.
+template <class T>
+void shrink_columns(std::vector<T>& data, uword columns, uword rows) {
+  for (uword j = 1; j < columns; ++j)
+    std::copy_n(data.begin() + static_cast<std::ptrdiff_t>(j * kBlockRows), rows,
+                data.begin() + static_cast<std::ptrdiff_t>(j * rows));
+  data.resize(columns * rows);
+  data.shrink_to_fit();
+}
+
+}  // namespace
+
+void Tally::add_odd(std::string_view text, std::uint64_t line, std::uint64_t cells, char decimal) {
+  const std::string_view trimmed = trim(text);
+  const Disguise disguise = find_disguise(trimmed, decimal);
+  odd += cells;
+  if (disguise != Disguise::none) disguised += cells;
+  if (disguise == Disguise::unit) units += cells;
+  if (!first || line < first->line) first = OddCell{line, std::string(trimmed), disguise};
+}
+
+void Tally::add(std::string_view text, std::uint64_t line, std::uint64_t cells, char decimal) {
+  double value;
+  present += cells;
+  if (parse_number(trim(text), decimal, value) == NumberStatus::number)
+    numbers += cells;
+  else
+    add_odd(text, line, cells, decimal);
+}
+
+TablePass::TablePass(RowScanner& scanner, const Roles& roles, const CsvFormat& format,
+                     std::vector<ColumnState>& inputs, ColumnState& target, bool count_target)
+    : scanner_(scanner),
+      roles_(roles),
+      format_(format),
+      inputs_(inputs),
+      target_(target),
+      count_target_(count_target) {
+  const std::size_t columns = roles.categorical.size();
+  std::vector<CellUse> uses(columns, CellUse::skip);
+  input_at_.assign(columns, nullptr);
+  carried_at_.resize(columns);
+  const auto use_of = [](ColumnKind kind) {
+    return kind == ColumnKind::numeric ? CellUse::number : CellUse::text;
+  };
+  for (ColumnState& input : inputs_) {
+    input.index = static_cast<std::uint32_t>(input.kind == ColumnKind::numeric ? numeric_++ : categorical_++);
+    input_at_[input.column] = &input;
+    uses[input.column] = use_of(input.kind);
+  }
+  if (roles.target != kNoColumn) uses[roles.target] = use_of(target.kind);
+  if (roles.weights != kNoColumn) uses[roles.weights] = CellUse::number;
+  if (roles.offset != kNoColumn) uses[roles.offset] = CellUse::number;
+  for (std::size_t k = 0; k < roles.carried.size(); ++k) {
+    uses[roles.carried[k]] = CellUse::text;
+    carried_at_[roles.carried[k]].push_back(k);
+  }
+  scanner_.set_uses(std::move(uses));
+}
+
+void TablePass::begin_block() {
+  block_ = BlockData{};
+  block_.numeric.resize(numeric_ * kBlockRows);
+  block_.levels.resize(categorical_ * kBlockRows);
+  if (roles_.target != kNoColumn) block_.target.resize(kBlockRows);
+  if (roles_.weights != kNoColumn) block_.weight.resize(kBlockRows);
+  if (roles_.offset != kNoColumn) block_.offset.resize(kBlockRows);
+  block_.carried.resize(roles_.carried.size());
+  n_ = 0;
+  for (const ColumnState& input : inputs_)
+    if (input.kind == ColumnKind::numeric)
+      scanner_.number_out(input.column) = block_.numeric.data() + input.index * kBlockRows;
+  if (roles_.target != kNoColumn) scanner_.number_out(roles_.target) = block_.target.data();
+  if (roles_.weights != kNoColumn) scanner_.number_out(roles_.weights) = block_.weight.data();
+  if (roles_.offset != kNoColumn) scanner_.number_out(roles_.offset) = block_.offset.data();
+}
+
+void TablePass::run() {
+  begin_block();
+  while (scanner_.next(n_)) {
+    ++rows_read;
+    if (!row_is_used()) continue;
+    take_cells();
+    if (roles_.offset != kNoColumn && std::isnan(block_.offset[n_]))
+      refuse_number(roles_.offset, "every row needs an offset");
+    if (++n_ == kBlockRows) end_block();
+  }
+  if (n_ == 0) return;
+  shrink_columns(block_.numeric, numeric_, n_);
+  shrink_columns(block_.levels, categorical_, n_);
+  for (auto* column : {&block_.target, &block_.weight, &block_.offset})
+    if (!column->empty()) column->resize(n_);
+  end_block();
+}
+
+void TablePass::end_block() {
+  block_.rows = n_;
+  rows += n_;
+  blocks_.push_back(std::move(block_));
+  begin_block();
+}
+
+const TextCell* TablePass::cell_of(std::size_t column) const {
+  for (const TextCell& cell : scanner_.cells())
+    if (cell.column == column) return &cell;
+  return nullptr;
+}
+
+void TablePass::refuse_here(std::size_t column, const std::string& what) const {
+  refuse_cell(scanner_.file(), scanner_.line(), scanner_.names()[column], what);
+}
+
+void TablePass::refuse_number(std::size_t column, const std::string& demand) const {
+  const TextCell* cell = cell_of(column);
+  if (!cell) refuse_here(column, "no value; " + demand);
+  const std::string_view text = trim(cell->text);
+  refuse_here(column, "'" + shown(text) + "' " +
+                          explain_disguise(find_disguise(text, format_.decimal), format_.decimal) + "; " +
+                          demand);
+}
+
+bool TablePass::row_is_used() {
+  if (roles_.weights != kNoColumn) {
+    const double w = block_.weight[n_];
+    if (std::isnan(w)) refuse_number(roles_.weights, "every row needs a weight; 0 leaves it out");
+    if (w < 0) {
+      char text[32];
+      const auto end = std::to_chars(text, text + sizeof text, w).ptr;
+      refuse_here(roles_.weights, "'" + std::string(text, end) + "' is negative; a weight is 0 or more");
+    }
+    if (w == 0) {
+      ++without_weight;
+      return false;
+    }
+  }
+  if (roles_.target != kNoColumn && !take_target()) {
+    ++without_target;
+    return false;
+  }
+  return true;
+}
+
+/// False when the row has no target.
+bool TablePass::take_target() {
+  double& value = block_.target[n_];
+  if (target_.kind == ColumnKind::categorical) {
+    const TextCell* cell = cell_of(roles_.target);
+    if (scanner_.missing().match(trim(cell->text))) return false;
+    value = take_text(target_, *cell);
+    return true;
+  }
+  if (std::isnan(value)) {
+    const TextCell* odd = cell_of(roles_.target);
+    if (!odd) return false;
+    take_odd(target_, odd->text);
+    return true;
+  }
+  if (count_target_ && (value < 0 || value != std::floor(value))) {
+    char text[32];
+    const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+    refuse_here(roles_.target,
+                "'" + std::string(text, end) + "' is not a count (0, 1, 2, ...); use --task regression");
+  }
+  if (target_values.size() < kDistinctKept &&
+      std::find(target_values.begin(), target_values.end(), value) == target_values.end())
+    target_values.push_back(value);
+  return true;
+}
+
+void TablePass::take_odd(ColumnState& state, std::string_view text) {
+  if (state.insist_numeric)
+    refuse_number(state.column,
+                  "leave it out with --missing " + argument(trim(text)) + ", or don't ask for numbers there");
+  state.tally.add_odd(text, scanner_.line(), 1, format_.decimal);
+}
+
+/// The provisional code of a present text.
+std::uint32_t TablePass::take_text(ColumnState& state, const TextCell& cell) {
+  const std::size_t known = state.levels.levels().size();
+  const std::uint32_t code = state.levels.add(cell.text, scanner_.line());
+  if (code == LevelCounter::kNone) {
+    state.tally.add(cell.text, scanner_.line(), 1, format_.decimal);
+    if (!state.overflow) state.overflow = OddCell{scanner_.line(), std::string(cell.text)};
+  } else if (state.levels.levels().size() > known && !valid_utf8(cell.text)) {
+    refuse_here(state.column,
+                "'" + shown(cell.text) + "' is not valid UTF-8; convert the file: iconv -f LATIN1 -t UTF-8");
+  }
+  return code;
+}
+
+void TablePass::take_cells() {
+  for (const TextCell& cell : scanner_.cells()) {
+    for (const std::size_t k : carried_at_[cell.column]) block_.carried[k].emplace_back(cell.text);
+    ColumnState* const input = input_at_[cell.column];
+    if (!input) continue;
+    if (input->kind == ColumnKind::numeric) {
+      take_odd(*input, cell.text);
+    } else {
+      const bool present = !scanner_.missing().match(trim(cell.text));
+      block_.levels[input->index * kBlockRows + n_] = present ? take_text(*input, cell) : LevelCounter::kNone;
+    }
+  }
+}
+
+void TablePass::finish_tallies() {
+  const auto add_levels = [&](ColumnState& state) {
+    for (const LevelCounter::Level& level : state.levels.levels())
+      state.tally.add(level.text, level.line, level.rows, format_.decimal);
+  };
+  for (ColumnState& input : inputs_) {
+    if (input.kind == ColumnKind::categorical) {
+      add_levels(input);
+    } else if (input.tally.odd > 0) {  // otherwise every present cell is a number, however many there are
+      for (const BlockData& block : blocks_) {
+        const double* x = block.numeric.data() + input.index * block.rows;
+        input.tally.numbers += static_cast<std::uint64_t>(
+            std::count_if(x, x + block.rows, [](double v) { return !std::isnan(v); }));
+      }
+      input.tally.present = input.tally.numbers + input.tally.odd;
+    }
+  }
+  if (roles_.target == kNoColumn) return;
+  if (target_.kind == ColumnKind::categorical) {
+    add_levels(target_);
+  } else {
+    target_.tally.present = rows;
+    target_.tally.numbers = rows - target_.tally.odd;
+  }
+}
+
+MemorySource TablePass::take_blocks(std::vector<std::vector<std::string>>& levels,
+                                    std::vector<std::string>& labels) {
+  const auto order = [&](const ColumnState& state, std::vector<std::string>& sorted) {
+    std::vector<std::string> texts;
+    for (const LevelCounter::Level& level : state.levels.levels()) texts.push_back(level.text);
+    return order_levels(texts, format_.decimal, sorted);
+  };
+  std::vector<std::vector<std::uint32_t>> codes(inputs_.size());
+  levels.assign(inputs_.size(), {});
+  for (std::size_t i = 0; i < inputs_.size(); ++i)
+    if (inputs_[i].kind == ColumnKind::categorical) codes[i] = order(inputs_[i], levels[i]);
+  const bool classes = roles_.target != kNoColumn && target_.kind == ColumnKind::categorical;
+  const std::vector<std::uint32_t> label_codes =
+      classes ? order(target_, labels) : std::vector<std::uint32_t>{};
+  MemorySource source;
+  for (BlockData& block : blocks_) {
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      if (inputs_[i].kind != ColumnKind::categorical) continue;
+      std::uint32_t* code = block.levels.data() + inputs_[i].index * block.rows;
+      const auto none = static_cast<std::uint32_t>(levels[i].size());
+      for (uword r = 0; r < block.rows; ++r)
+        code[r] = code[r] == LevelCounter::kNone ? none : codes[i][code[r]];
+    }
+    if (classes)
+      for (double& y : block.target) y = label_codes[static_cast<std::size_t>(y)];
+    source.push(std::move(block));
+  }
+  blocks_.clear();
+  return source;
+}
+
+}  // namespace moekit::csv

@@ -1,0 +1,205 @@
+#include "moekit/diagnose.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "components.hpp"
+#include "moekit/error.hpp"
+#include "region_columns.hpp"
+#include "running_moments.hpp"
+
+namespace moekit {
+
+namespace {
+
+/// Half of what the central 99.9 % leaves out.
+constexpr double kOutlierTail = 0.0005;
+
+bool is_outlier(const Prediction& p, uword row) {
+  if (!p.has_target || std::isnan(p.log_density[row])) return false;
+  const double density = std::exp(p.log_density[row]);
+  if (!p.probability.is_empty()) return density < 2 * kOutlierTail;
+  // A count's own probability belongs to neither tail.
+  const double strictly_below = p.discrete ? p.cumulative[row] - density : p.cumulative[row];
+  return p.cumulative[row] < kOutlierTail || strictly_below > 1 - kOutlierTail;
+}
+
+}  // namespace
+
+PartitionRow partition_row(const Prediction& prediction, uword row) {
+  PartitionRow out;
+  double first = 0, second = 0;
+  for (uword k = 0; k < prediction.gate.n_cols; ++k) {
+    const double g = prediction.gate(row, k);
+    if (g > 0) out.gate_entropy -= g * std::log(g);
+    if (g > first) {
+      second = first;
+      first = g;
+    } else {
+      second = std::max(second, g);
+    }
+  }
+  out.boundary = prediction.gate.n_cols > 1 && second >= 0.5 * first;
+  out.outlier = is_outlier(prediction, row);
+  return out;
+}
+
+/// Sums over rows; those of a region weighted by gate weight times the row's weight.
+struct Diagnoser::State {
+  explicit State(const Model& model)
+      : evaluator(model), columns(model.schema, model.members.front().count()), region(columns.regions()) {}
+
+  struct RegionSums {
+    double gate = 0, responsibility = 0, won = 0;
+    double known = 0, error = 0;  // rows with a target: weight, and weighted squared (or counted) errors
+    RunningMoments target;
+    std::vector<double> classes;
+  };
+  void add_region(uword k, const Model& model, const Block& block, const Prediction& p);
+  void add_rows(const Block& block, const Prediction& p);
+
+  Evaluator evaluator;
+  RegionColumns columns;
+  std::vector<RegionSums> region;
+  std::uint64_t rows = 0;
+  double weight = 0, known = 0, entropy = 0, boundary = 0, outlier = 0;
+};
+
+void Diagnoser::State::add_rows(const Block& block, const Prediction& p) {
+  for (uword i = 0; i < block.rows; ++i) {
+    const double w = block.weight ? block.weight[i] : 1.0;
+    const PartitionRow row = partition_row(p, i);
+    weight += w;
+    entropy += w * row.gate_entropy;
+    if (row.boundary) boundary += w;
+    if (row.outlier) outlier += w;
+    if (block.target && !std::isnan(block.target[i])) known += w;
+  }
+}
+
+void Diagnoser::State::add_region(uword k, const Model& model, const Block& block, const Prediction& p) {
+  const bool classes = model.schema.target.task == Task::classification;
+  const Unit unit = target_unit(model.schema.target);
+  RegionSums& to = region[k];
+  to.classes.resize(model.schema.target.labels.size());
+  for (uword i = 0; i < block.rows; ++i) {
+    const double w = block.weight ? block.weight[i] : 1.0, inside = w * p.gate(i, k);
+    const bool known_target = block.target && !std::isnan(block.target[i]);
+    to.gate += inside;
+    to.responsibility += known_target ? w * p.responsibility(i, k) : inside;
+    if (p.expert[i] == k) to.won += w;
+    if (!known_target) continue;
+    const double y = block.target[i];
+    to.known += inside;
+    if (classes) {
+      to.error += p.label[i] == static_cast<uword>(y) ? 0 : inside;
+      to.classes[static_cast<uword>(y)] += inside;
+    } else {
+      const double error = (y - p.mean[i]) / unit.sd;
+      to.error += inside * error * error;
+      to.target.add(unit.standard(y), inside);
+    }
+  }
+}
+
+Diagnoser::Diagnoser(const Model& model) : model_(model), state_(std::make_shared<State>(model)) {}
+
+void Diagnoser::add(const Block& block, const Prediction& prediction) {
+  State& s = *state_;
+  if (block.target) s.evaluator.add(block, prediction);
+  for (uword k = 0; k < s.region.size(); ++k) s.add_region(k, model_, block, prediction);
+  s.add_rows(block, prediction);
+  s.columns.add(model_.schema, block, prediction.gate, s.rows);
+  s.rows += block.rows;
+}
+
+namespace {
+
+double share_of(double part, double whole) { return whole > 0 ? part / whole : 0; }
+
+/// How evenly the experts are used (the balance terms of Shazeer et al. 2017), and who is not used at all.
+void fill_balance(Diagnosis& out) {
+  const double k = static_cast<double>(out.regions.size());
+  double most = 0;
+  for (uword j = 0; j < out.regions.size(); ++j) {
+    const double share = out.regions[j].share;
+    out.load_cv2 += (k * share - 1) * (k * share - 1) / k;
+    most = std::max(most, share);
+    if (share < 1 / (100 * k)) out.dead.push_back(j);
+  }
+  out.max_over_mean = k * most;
+}
+
+}  // namespace
+
+Diagnosis Diagnoser::diagnosis() const {
+  const State& s = *state_;
+  const Unit unit = target_unit(model_.schema.target);
+  const bool classes = model_.schema.target.task == Task::classification;
+  Diagnosis out;
+  out.rows = s.rows;
+  out.has_target = s.known > 0;
+  out.gate_entropy = share_of(s.entropy, s.weight);
+  out.boundary_share = share_of(s.boundary, s.weight);
+  out.outlier_share = share_of(s.outlier, s.known);
+  const std::vector<std::vector<RegionColumn>> columns = s.columns.columns(model_.schema);
+  for (uword k = 0; k < s.region.size(); ++k) {
+    const State::RegionSums& sums = s.region[k];
+    Region r;
+    r.share = share_of(sums.gate, s.weight);
+    r.effective_rows = sums.responsibility;
+    r.rows_won = share_of(sums.won, s.weight);
+    if (!classes && sums.known > 0) r.target_mean = unit.user(sums.target.mean);
+    r.target_sd = unit.sd * sums.target.sd();
+    r.noise = unit.sd * model_.members.front().experts->noise(k);
+    const double error = share_of(sums.error, sums.known);
+    r.error = classes ? error : unit.sd * std::sqrt(error);
+    for (const double c : sums.classes) r.class_shares.push_back(share_of(c, sums.known));
+    r.columns = columns[k];
+    out.regions.push_back(std::move(r));
+  }
+  fill_balance(out);
+  out.coefficients = coefficients(model_);
+  if (out.has_target) out.metrics = s.evaluator.metrics();
+  return out;
+}
+
+namespace {
+
+/// One entry a term. Factor and shift turn the standardised target's units into the target's.
+void add_terms(const Schema& schema, const Basis& basis, const vec& standardised, double factor, double shift,
+               Coefficient entry, std::vector<Coefficient>& to) {
+  const vec in_units = basis.in_input_units(standardised);
+  for (uword j = 0; j < basis.size(); ++j) {
+    entry.term = basis.name(schema, j);
+    entry.standardised = standardised[j];
+    entry.estimate = factor * in_units[j];
+    if (basis.terms()[j].kind == Term::Kind::intercept) entry.estimate += shift;
+    to.push_back(entry);
+  }
+}
+
+}  // namespace
+
+std::vector<Coefficient> coefficients(const Model& model) {
+  const Mixture& m = model.members.front();
+  const Target& target = model.schema.target;
+  const Unit unit = target_unit(target);
+  std::vector<Coefficient> out;
+  const mat gate = m.gate->coefficients();
+  for (uword k = 0; k + 1 < m.count(); ++k) {
+    const vec contrast = gate.col(k) - gate.col(m.count() - 1);
+    add_terms(model.schema, m.gate_basis, contrast, 1, 0, {"gate", k, "", "", 0, 0}, out);
+  }
+  for (uword k = 0; k < m.count(); ++k) {
+    const mat own = m.experts->coefficients(k);
+    for (uword c = 0; c < own.n_cols; ++c) {
+      const std::string label = target.task == Task::classification ? target.labels[c] : "";
+      add_terms(model.schema, m.expert_basis, own.col(c), unit.sd, unit.mean, {"expert", k, label, "", 0, 0},
+                out);
+    }
+  }
+  return out;
+}
+
+}  // namespace moekit

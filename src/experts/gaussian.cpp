@@ -1,0 +1,223 @@
+#include <cmath>
+
+#include "evidence.hpp"
+#include "experts/families.hpp"
+#include "linalg.hpp"
+#include "simd/vector_math.hpp"
+
+namespace moekit {
+
+namespace {
+
+constexpr double kLogTwoPi = 1.8378770664093454836;
+/// Prior of the variance under the evidence: scaled inverse chi-square with nu degrees of freedom around
+/// s0^2, a hundredth of the target's variance.
+constexpr double kPriorFreedom = 2, kPriorVariance = 0.01;
+/// Without any other floor a noise-free table would send a variance to zero.
+constexpr double kLeastNoise = 1e-8;
+/// Exact maximum likelihood calls an expert below this share of the target's spread a spike.
+constexpr double kSpike = 1e-3;
+
+/// Linear experts with Gaussian noise, each with its own variance: f_k = N(y | w_k'x, s_k^2).
+/// Jacobs, Jordan, Nowlan, Hinton 1991; EM of Jordan & Jacobs 1994; evidence of MacKay 1992 expert by expert.
+///
+/// A pass sums, around the current coefficients so that no digits are lost to a large mean: weight, squared
+/// residuals, their products with the features, and the weighted Gram matrix of the features.
+class GaussianExperts final : public ExpertFamily {
+ public:
+  GaussianExperts(uword experts, uword features)
+      : w_(features, experts, arma::fill::zeros),
+        noise_(experts, arma::fill::ones),
+        precision_(experts, arma::fill::ones),
+        effective_(experts, arma::fill::zeros),
+        log_determinant_(experts, arma::fill::zeros),
+        rows_(experts, arma::fill::zeros) {}
+
+  std::string_view name() const override { return "gaussian"; }
+  uword count() const override { return w_.n_cols; }
+  std::unique_ptr<ExpertFamily> clone() const override { return std::make_unique<GaussianExperts>(*this); }
+  std::vector<Field> fields(uword k) override {
+    return {{"coefficients", {w_.colptr(k), w_.n_rows}, Field::Kind::free},
+            {"noise", {&noise_[k], 1}, Field::Kind::positive},
+            {"precision", {&precision_[k], 1}, Field::Kind::fixed},
+            {"effective", {&effective_[k], 1}, Field::Kind::fixed}};
+  }
+  void select(std::span<const uword> from) override {
+    const arma::uvec index(std::vector<uword>(from.begin(), from.end()));
+    w_ = w_.cols(index).eval();
+    for (vec* v : {&noise_, &precision_, &effective_, &log_determinant_, &rows_}) *v = (*v)(index).eval();
+  }
+  mat coefficients(uword k) const override { return w_.col(k); }
+  double noise(uword k) const override { return noise_[k]; }
+  double free_parameters() const override { return static_cast<double>(w_.n_elem + noise_.n_elem); }
+  double effective_parameters() const override {
+    return evidence_ ? arma::accu(effective_) + 2.0 * static_cast<double>(count()) : free_parameters();
+  }
+  std::string degenerate(uword k, double weight) const override;
+
+  void log_density(const Batch& batch, mat& out) const override;
+  std::size_t sums() const override { return count() * stride(); }
+  void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const override;
+  void update(std::span<const double> sums, const Penalty& penalty) override;
+  double log_prior() const override;
+  double log_evidence() const override;
+  void moments(const Batch& batch, mat& mean, mat& sd) const override;
+  void cumulative(const Batch& batch, const vec& at, mat& out) const override;
+
+ private:
+  std::size_t stride() const { return 2 + w_.n_rows + packed_size(w_.n_rows); }
+  void update_expert(uword k, const double* own, const mat& gram, const Penalty& penalty, bool refresh);
+
+  mat w_;                       // p x K, on standardised features and target
+  vec noise_;                   // K, standard deviations
+  vec precision_;               // K, of the slopes' priors
+  vec effective_;               // K, slopes that the data determine
+  vec log_determinant_, rows_;  // K, of the last update
+  bool evidence_ = false;
+  double ridge_ = 0;
+};
+
+std::string GaussianExperts::degenerate(uword k, double weight) const {
+  const double least = std::max(5.0, static_cast<double>(w_.n_rows));
+  if (weight < least) return "expert on too few rows";
+  if (noise_[k] < kSpike) return "expert without noise (a spike)";
+  return {};
+}
+
+void GaussianExperts::log_density(const Batch& batch, mat& out) const {
+  predictors(batch.expert, w_, out);
+  for (uword k = 0; k < count(); ++k)
+    simd::gaussian_log_density(batch.target.memptr(), out.colptr(k), 1 / noise_[k],
+                               -std::log(noise_[k]) - 0.5 * kLogTwoPi, out.colptr(k), batch.rows);
+}
+
+void GaussianExperts::add(const Batch& batch, const mat& responsibility, std::span<double> sums) const {
+  const uword n = batch.rows, p = w_.n_rows, pairs = packed_size(p);
+  thread_local mat residual, gram;  // buffers of a worker
+  predictors(batch.expert, w_, residual);
+  gram.zeros(pairs, count());
+  add_weighted_grams(batch.expert, responsibility, gram.memptr());
+  for (uword k = 0; k < count(); ++k) {
+    const double* r = responsibility.colptr(k);
+    double* e = residual.colptr(k);
+    double weight = 0, squares = 0;
+    for (uword i = 0; i < n; ++i) {
+      const double difference = batch.target[i] - e[i];
+      e[i] = r[i] * difference;
+      weight += r[i];
+      squares += e[i] * difference;
+    }
+    sums[k * stride()] += weight;
+    sums[k * stride() + 1] += squares;
+  }
+  mat score(p, count(), arma::fill::zeros);
+  add_products(batch.expert, residual, score.memptr());
+  for (uword k = 0; k < count(); ++k) {
+    double* to = sums.data() + k * stride() + 2;
+    for (uword j = 0; j < p; ++j) to[j] += score(j, k);
+    for (uword c = 0; c < pairs; ++c) to[p + c] += gram(c, k);
+  }
+}
+
+void GaussianExperts::update(std::span<const double> sums, const Penalty& penalty) {
+  evidence_ = penalty.mode == Penalty::Mode::evidence;
+  ridge_ = penalty.mode == Penalty::Mode::fixed ? penalty.ridge : 0;
+  for (uword k = 0; k < count(); ++k) {
+    const double* own = sums.data() + k * stride();
+    const mat gram = unpack(own + 2 + w_.n_rows, w_.n_rows);
+    if (evidence_ && penalty.refresh) {
+      // First the penalties, from a trial step; the step that counts is one under them, from the same place.
+      const vec start = w_.col(k);
+      const double noise = noise_[k];
+      update_expert(k, own, gram, penalty, true);
+      w_.col(k) = start;
+      noise_[k] = noise;
+    }
+    update_expert(k, own, gram, penalty, false);
+  }
+}
+
+/// The step solves (G / s^2 + a D) step = score / s^2 - a D w; then the variance from the residual sum after
+/// it.
+void GaussianExperts::update_expert(uword k, const double* own, const mat& gram, const Penalty& penalty,
+                                    bool refresh) {
+  const uword p = w_.n_rows;
+  const double weight = own[0], squares = own[1];
+  const double ridge = evidence_ ? precision_[k] : ridge_;
+  const double variance = noise_[k] * noise_[k];
+  const vec score(const_cast<double*>(own + 2), p, false, true);
+  mat a = gram;
+  vec b = score;
+  for (uword j = 1; j < p; ++j) {
+    a(j, j) += ridge * variance;
+    b[j] -= ridge * variance * w_(j, k);
+  }
+  const SpdFactor factor(a);
+  const vec step = factor.solve(b);
+  w_.col(k) += step;
+  const double left = std::max(0.0, squares - 2 * arma::dot(step, score) + arma::dot(step, gram * step));
+  rows_[k] = weight;
+  log_determinant_[k] = factor.log_determinant() - static_cast<double>(factor.rank()) * std::log(variance);
+  double next = variance;
+  if (evidence_) {
+    const double slopes = static_cast<double>(p - 1);
+    if (refresh && p > 1) {
+      const vec inverse = factor.inverse().eval().diag();
+      const double trace = variance * arma::accu(inverse.tail(p - 1));
+      effective_[k] = std::clamp(slopes - ridge * trace, 0.0, std::min(slopes, 0.9 * weight));
+      precision_[k] = evidence_precision(effective_[k], arma::accu(arma::square(w_.col(k).tail(p - 1))));
+    }
+    next = (left + kPriorFreedom * kPriorVariance) /
+           std::max(weight - effective_[k] - 1 + kPriorFreedom, 0.5 * kPriorFreedom);
+  } else if (weight > 0) {
+    next = left / weight;
+  }
+  noise_[k] = std::max({std::sqrt(next), penalty.noise_floor, kLeastNoise});
+}
+
+double GaussianExperts::log_prior() const {
+  double sum = 0;
+  for (uword k = 0; k < count(); ++k) {
+    const double ridge = evidence_ ? precision_[k] : ridge_;
+    if (w_.n_rows > 1) sum -= 0.5 * ridge * arma::accu(arma::square(w_.col(k).tail(w_.n_rows - 1)));
+    if (evidence_)
+      sum += (effective_[k] + 1 - kPriorFreedom) * std::log(noise_[k]) -
+             0.5 * kPriorFreedom * kPriorVariance / (noise_[k] * noise_[k]);
+  }
+  return sum;
+}
+
+double GaussianExperts::log_evidence() const {
+  if (!evidence_) return log_prior();
+  double sum = 0;
+  const double slopes = static_cast<double>(w_.n_rows - 1);
+  for (uword k = 0; k < count(); ++k) {
+    const double variance = noise_[k] * noise_[k];
+    if (slopes > 0) sum -= 0.5 * precision_[k] * arma::accu(arma::square(w_.col(k).tail(w_.n_rows - 1)));
+    sum += 0.5 * slopes * std::log(precision_[k]) - 0.5 * log_determinant_[k];
+    sum -= 0.5 * kPriorFreedom * (std::log(variance / kPriorVariance) + kPriorVariance / variance);
+    sum -= 0.5 * std::log(0.5 * (rows_[k] + kPriorFreedom));
+  }
+  return sum;
+}
+
+void GaussianExperts::moments(const Batch& batch, mat& mean, mat& sd) const {
+  predictors(batch.expert, w_, mean);
+  sd.set_size(batch.rows, count());
+  sd.each_row() = noise_.t();
+}
+
+void GaussianExperts::cumulative(const Batch& batch, const vec& at, mat& out) const {
+  predictors(batch.expert, w_, out);
+  for (uword k = 0; k < count(); ++k)
+    for (uword i = 0; i < batch.rows; ++i)
+      out(i, k) = 0.5 * std::erfc((out(i, k) - at[i]) / (noise_[k] * M_SQRT2));
+}
+
+}  // namespace
+
+std::unique_ptr<ExpertFamily> make_gaussian(uword experts, uword features, uword) {
+  return std::make_unique<GaussianExperts>(experts, features);
+}
+
+}  // namespace moekit

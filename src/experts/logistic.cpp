@@ -1,0 +1,134 @@
+#include <cmath>
+
+#include "experts/families.hpp"
+#include "simd/vector_math.hpp"
+#include "softmax_regression.hpp"
+
+namespace moekit {
+
+namespace {
+
+/// Standardised coefficients beyond this say that an unpenalised expert separates its rows.
+constexpr double kSeparated = 15;
+
+/// Logistic experts: class probabilities are a multinomial logit of the features, one regression an expert.
+/// Jordan & Jacobs 1994. One Newton step a pass; under the evidence with the Laplace approximation.
+class LogisticExperts final : public ExpertFamily {
+ public:
+  LogisticExperts(uword experts, uword features, uword classes)
+      : expert_(experts, SoftmaxRegression(features, classes, true)) {}
+
+  std::string_view name() const override { return "logistic"; }
+  uword count() const override { return expert_.size(); }
+  std::unique_ptr<ExpertFamily> clone() const override { return std::make_unique<LogisticExperts>(*this); }
+  std::vector<Field> fields(uword k) override {
+    SoftmaxRegression& e = expert_[k];
+    return {{"coefficients", {e.u().memptr(), e.u().n_elem}, Field::Kind::free},
+            {"precision", e.precision(), Field::Kind::fixed},
+            {"effective", e.effective(), Field::Kind::fixed}};
+  }
+  void select(std::span<const uword> from) override {
+    std::vector<SoftmaxRegression> next;
+    for (const uword k : from) next.push_back(expert_[k]);
+    expert_ = std::move(next);
+  }
+  mat coefficients(uword k) const override {
+    const mat theta = expert_[k].theta();
+    const uword last = theta.n_cols - 1;
+    if (last == 0) return mat(theta.n_rows, 0);
+    return theta.head_cols(last).eval().each_col() - theta.col(last);
+  }
+  double noise(uword) const override { return 0; }
+  double free_parameters() const override {
+    return static_cast<double>(count()) * expert_[0].free_parameters();
+  }
+  double effective_parameters() const override {
+    double sum = 0;
+    for (const SoftmaxRegression& e : expert_) sum += e.effective_parameters();
+    return sum;
+  }
+  std::string degenerate(uword k, double weight) const override {
+    const double least = std::max(5.0, static_cast<double>(expert_[k].u().n_elem));
+    if (weight < least) return "expert on too few rows";
+    if (expert_[k].u().n_rows > 1 &&
+        arma::abs(expert_[k].u().tail_rows(expert_[k].u().n_rows - 1)).max() > kSeparated)
+      return "expert separates its rows";
+    return {};
+  }
+
+  void log_density(const Batch& batch, mat& out) const override;
+  std::size_t sums() const override { return count() * (1 + expert_[0].sums()); }
+  void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const override;
+  void update(std::span<const double> sums, const Penalty& penalty) override {
+    const std::size_t stride = 1 + expert_[0].sums();
+    for (uword k = 0; k < count(); ++k)
+      if (sums[k * stride] > 0) expert_[k].update(sums.subspan(k * stride + 1, stride - 1), penalty);
+  }
+  double log_prior() const override {
+    double sum = 0;
+    for (const SoftmaxRegression& e : expert_) sum += e.log_prior();
+    return sum;
+  }
+  double log_evidence() const override {
+    double sum = 0;
+    for (const SoftmaxRegression& e : expert_) sum += e.log_evidence();
+    return sum;
+  }
+  uword classes() const override { return expert_[0].classes(); }
+  void class_probabilities(const Batch& batch, arma::cube& out) const override;
+
+ private:
+  std::vector<SoftmaxRegression> expert_;
+};
+
+void LogisticExperts::log_density(const Batch& batch, mat& out) const {
+  out.set_size(batch.rows, count());
+  thread_local mat logit, prob;
+  thread_local vec lse;
+  lse.set_size(batch.rows);
+  for (uword k = 0; k < count(); ++k) {
+    predictors(batch.expert, expert_[k].theta(), logit);
+    prob.set_size(batch.rows, logit.n_cols);
+    simd::softmax_rows(logit.memptr(), batch.rows, logit.n_cols, prob.memptr(), lse.memptr());
+    for (uword i = 0; i < batch.rows; ++i) {
+      const double y = batch.target[i];
+      out(i, k) = std::isnan(y) ? y : logit(i, static_cast<uword>(y)) - lse[i];
+    }
+  }
+}
+
+void LogisticExperts::add(const Batch& batch, const mat& responsibility, std::span<double> sums) const {
+  const std::size_t stride = 1 + expert_[0].sums();
+  thread_local mat prob, label;
+  thread_local vec scratch;
+  for (uword k = 0; k < count(); ++k) {
+    const double* r = responsibility.colptr(k);
+    expert_[k].probabilities(batch.expert, prob, scratch);
+    label.zeros(batch.rows, prob.n_cols);
+    double weight = 0;
+    for (uword i = 0; i < batch.rows; ++i) {
+      label(i, static_cast<uword>(batch.target[i])) = r[i];
+      weight += r[i];
+    }
+    sums[k * stride] += weight;
+    expert_[k].add(batch.expert, prob, label, r, sums.subspan(k * stride + 1, stride - 1));
+  }
+}
+
+void LogisticExperts::class_probabilities(const Batch& batch, arma::cube& out) const {
+  out.set_size(batch.rows, classes(), count());
+  mat prob;
+  vec scratch;
+  for (uword k = 0; k < count(); ++k) {
+    expert_[k].probabilities(batch.expert, prob, scratch);
+    out.slice(k) = prob;
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<ExpertFamily> make_logistic(uword experts, uword features, uword classes) {
+  return std::make_unique<LogisticExperts>(experts, features, classes);
+}
+
+}  // namespace moekit

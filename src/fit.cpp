@@ -1,0 +1,225 @@
+#include "moekit/fit.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "collinear.hpp"
+#include "moekit/error.hpp"
+#include "moekit/version.hpp"
+#include "train/select.hpp"
+
+namespace moekit {
+
+namespace {
+
+void check(const FitOptions& o, const Schema& schema, const Source& source) {
+  std::string problems;
+  const auto problem = [&](const std::string& text) { problems += (problems.empty() ? "" : "; ") + text; };
+  if (o.experts < 1) problem("--experts must be at least 1");
+  if (o.restarts < 1) problem("--restarts must be at least 1");
+  if (o.max_iterations < 1) problem("--max-iterations must be at least 1");
+  if (!(o.tolerance >= 0) || !std::isfinite(o.tolerance))
+    problem("--tolerance must be a number of at least 0");
+  if (!(o.ridge >= 0) || !std::isfinite(o.ridge)) problem("--ridge must be auto or a number of at least 0");
+  const bool classes = schema.target.task == Task::classification;
+  if (!o.family.empty() && (o.family == "logistic") != classes)
+    problem("--family " + o.family + " does not fit a " + std::string(task_name(schema.target.task)) +
+            " target");
+  if (!problems.empty()) throw Error(Errc::usage, problems);
+  if (source.rows() == 0) throw Error(Errc::data, "there is no row to fit to");
+  for (const std::uint32_t r : o.initial_region)
+    if (r >= o.experts)
+      throw Error(Errc::usage, "a starting region is number " + std::to_string(r + 1) + " of " +
+                                   std::to_string(o.experts) + " experts; raise --experts");
+}
+
+std::string family_of(const FitOptions& o, const Schema& schema) {
+  if (!o.family.empty()) return o.family;
+  return schema.target.task == Task::classification ? "logistic" : "gaussian";
+}
+
+Penalty penalty_of(const FitOptions& o, const Schema& schema) {
+  Penalty p;
+  p.mode = o.ridge_mode;
+  if (p.mode == Penalty::Mode::fixed && o.ridge == 0) p.mode = Penalty::Mode::none;
+  p.ridge = o.ridge;
+  if (p.mode != Penalty::Mode::none && schema.target.task == Task::regression && schema.target.step > 0)
+    p.noise_floor = schema.target.step / std::sqrt(12.0) / schema.target.sd;
+  return p;
+}
+
+/// The mixture before it has learnt anything.
+Mixture prototype(const FitOptions& o, const Schema& schema, const Basis& gate, const Basis& expert,
+                  uword experts) {
+  Mixture m;
+  m.gate_basis = gate;
+  m.expert_basis = expert;
+  m.gate = Value<GateFamily>(make_gate(o.gate, experts, gate.size()));
+  m.experts = Value<ExpertFamily>(
+      make_experts(family_of(o, schema), experts, expert.size(), schema.target.labels.size()));
+  return m;
+}
+
+/// Notes about the columns, and bases that can be fitted: exact maximum likelihood leaves out features that
+/// are combinations of others, penalties share them out.
+void settle_bases(const Schema& schema, const Source& source, const Compute& compute, bool exact, Basis& gate,
+                  Basis& expert, std::vector<std::string>& notes) {
+  for (const Column& c : schema.inputs)
+    if (c.kind == ColumnKind::numeric && c.missing < 1 && !(c.max > c.min))
+      notes.push_back("column '" + c.name + "' is constant: left out");
+  if (schema.target.task != Task::classification && !(schema.target.max > schema.target.min))
+    notes.push_back("the target '" + schema.target.name + "' is constant");
+  if (schema.target.task == Task::classification && schema.target.labels.size() == 1)
+    notes.push_back("the target '" + schema.target.name + "' has one class only");
+  const auto settle = [&](Basis& basis) {
+    const std::vector<uword> dependent = dependent_features(basis, schema, source, compute);
+    for (const uword j : dependent) {
+      // Penalised fits give each level its own effect on purpose.
+      if (!exact && basis.terms()[j].kind == Term::Kind::level) continue;
+      const std::string note = "'" + basis.name(schema, j) + "' is a combination of other inputs" +
+                               (exact ? ": left out" : ": they share its effect");
+      if (std::find(notes.begin(), notes.end(), note) == notes.end()) notes.push_back(note);
+    }
+    if (exact) basis = without(basis, dependent);
+  };
+  const bool same = gate == expert;
+  settle(expert);
+  if (same)
+    gate = expert;
+  else
+    settle(gate);
+}
+
+void sort_by_share(Mixture& mixture, const std::vector<double>& rows, double weight) {
+  std::vector<uword> order(mixture.count());
+  for (uword k = 0; k < order.size(); ++k) order[k] = k;
+  std::stable_sort(order.begin(), order.end(), [&](uword a, uword b) { return rows[a] > rows[b]; });
+  mixture.select(order);
+  mixture.share.clear();
+  for (const uword k : order) mixture.share.push_back(weight > 0 ? rows[k] / weight : 0);
+}
+
+double responsibility_entropy(const Mixture& mixture, const Schema& schema, const Source& source,
+                              const Compute& compute) {
+  double total[1] = {0};
+  sum_over(source, compute, total, [&]() -> Adder {
+    return [&, work = std::make_shared<Posterior>()](const Block& block, std::span<double> sums) {
+      posterior(mixture, schema, block, *work);
+      for (uword k = 0; k < work->responsibility.n_cols; ++k)
+        for (uword i = 0; i < block.rows; ++i) {
+          const double r = work->responsibility(i, k);
+          if (r > 0) sums[0] -= (block.weight ? block.weight[i] : 1.0) * r * std::log(r);
+        }
+    };
+  });
+  return total[0];
+}
+
+void fill_criteria(Provenance& p, const Mixture& m, double weight, double entropy) {
+  p.parameters = m.free_parameters();
+  p.effective_parameters = m.effective_parameters();
+  p.aic = -2 * p.log_likelihood + 2 * p.parameters;
+  p.bic = -2 * p.log_likelihood + p.parameters * std::log(std::max(weight, 1e-300));
+  p.icl = p.bic + 2 * entropy;
+}
+
+/// Starts that ended where the best one did.
+int count_hits(const std::vector<train::Candidate>& all) {
+  int hits = 0;
+  const double best = all.front().start.log_likelihood;
+  const double near = std::max(1e-2, 1e-7 * std::abs(best));
+  for (const auto& c : all)
+    hits += c.start.finished && !c.start.refused && std::abs(c.start.log_likelihood - best) < near;
+  return hits;
+}
+
+std::string_view status_name(train::EmResult::Status s) {
+  if (s == train::EmResult::Status::converged) return "converged";
+  return s == train::EmResult::Status::stopped ? "stopped" : "iteration_limit";
+}
+
+void record(Model& model, std::vector<train::Candidate>& all, bool stopped) {
+  Provenance& p = model.provenance;
+  const train::Candidate& best = all.front();
+  const double unit = best.result.sums.weight * log_unit(model.schema.target);
+  p.status = stopped ? "stopped" : status_name(best.result.status);
+  p.iterations = best.result.passes;
+  p.log_likelihood = best.start.log_likelihood;
+  for (const double ll : best.result.trace) p.trace.push_back(ll + unit);
+  p.best_hits = count_hits(all);
+}
+
+}  // namespace
+
+Model fit(const Schema& schema, const Source& source, const FitOptions& options, const Compute& compute,
+          const OnIteration& on_iteration, FitReport* report) {
+  const auto begin = std::chrono::steady_clock::now();
+  check(options, schema, source);
+  Model model;
+  model.schema = schema;
+  model.family = family_of(options, schema);
+  model.gate_family = options.gate;
+  Provenance& p = model.provenance;
+  p.version = kVersion;
+  p.seed = options.seed;
+  p.fingerprint = fingerprint(schema, source, compute);
+  const Penalty penalty = penalty_of(options, schema);
+  const bool exact = penalty.mode == Penalty::Mode::none;
+  if (penalty.noise_floor > 0)
+    p.notes.push_back("the target is rounded: no expert's noise is taken below the rounding's own");
+  Basis gate = linear_basis(schema, options.gate_columns, !exact);
+  Basis expert = linear_basis(schema, options.expert_columns, !exact);
+  settle_bases(schema, source, compute, exact, gate, expert, p.notes);
+  if (exact && source.rows() <= expert.size()) {
+    p.notes.push_back(
+        "not more rows than coefficients: exact maximum likelihood does not exist, so experts are "
+        "constant; --ridge auto can use the inputs");
+    expert = Basis({Term{}});
+  }
+
+  const train::SearchTask task{schema, source, options, compute, on_iteration, penalty};
+  bool stopped = false;
+  FitOptions single = options;
+  single.initial_region.clear();
+  const train::SearchTask single_task{schema, source, single, compute, on_iteration, penalty};
+  std::vector<train::Candidate> one =
+      train::search(single_task, prototype(options, schema, gate, expert, 1), stopped);
+  p.single_log_likelihood = one.front().start.log_likelihood;
+  uword experts = std::min<uword>(options.experts, source.rows());
+  if (schema.target.task == Task::classification && schema.target.labels.size() < 2) experts = 1;
+  if (experts < options.experts)
+    p.notes.push_back("there is no use for " + std::to_string(options.experts) +
+                      " experts here: " + std::to_string(experts) + " are fitted");
+  std::vector<train::Candidate> best;
+  while (experts > 1 && !stopped) {
+    best = train::search(task, prototype(options, schema, gate, expert, experts), stopped);
+    for (const auto& c : best) p.starts.push_back(c.start);
+    if (!best.front().start.refused || stopped) break;
+    p.notes.push_back("every start with " + std::to_string(experts) + " experts was refused (" +
+                      best.front().start.reason + "): " + std::to_string(experts - 1) + " fitted");
+    best.clear();
+    --experts;
+    if (!options.initial_region.empty()) experts = 1;
+  }
+  if (best.empty() || best.front().start.refused) {
+    best = std::move(one);
+    for (const auto& c : best) p.starts.push_back(c.start);
+  }
+  if (!std::isfinite(best.front().result.log_likelihood))
+    throw Error(Errc::numeric, "the log-likelihood of expert 1 is not a number at iteration " +
+                                   std::to_string(best.front().result.passes));
+  record(model, best, stopped);
+  Mixture mixture = best.front().mixture;
+  sort_by_share(mixture, best.front().result.sums.rows, best.front().result.sums.weight);
+  fill_criteria(p, mixture, best.front().result.sums.weight,
+                responsibility_entropy(mixture, schema, source, compute));
+  model.members.push_back(std::move(mixture));
+  if (report) {
+    report->status = p.status;
+    report->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  }
+  return model;
+}
+
+}  // namespace moekit

@@ -1,0 +1,11 @@
+#pragma once
+#include <memory>
+
+#include "moekit/gate.hpp"
+
+namespace moekit {
+
+// One maker a gate; table.cpp lists them by name.
+std::unique_ptr<GateFamily> make_softmax_gate(uword experts, uword features);
+
+}  // namespace moekit

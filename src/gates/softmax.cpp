@@ -1,0 +1,69 @@
+#include "gates/families.hpp"
+#include "simd/vector_math.hpp"
+#include "softmax_regression.hpp"
+
+namespace moekit {
+
+namespace {
+
+/// g(x) = softmax(theta'x), fitted to the responsibilities by one damped Newton step a pass.
+class SoftmaxGate final : public GateFamily {
+ public:
+  SoftmaxGate(uword experts, uword features) : regression_(features, experts, false) {}
+
+  std::string_view name() const override { return "softmax"; }
+  uword count() const override { return regression_.classes(); }
+  std::unique_ptr<GateFamily> clone() const override { return std::make_unique<SoftmaxGate>(*this); }
+  std::vector<Field> fields() override {
+    return {{"contrasts", {regression_.u().memptr(), regression_.u().n_elem}, Field::Kind::free},
+            {"precision", regression_.precision(), Field::Kind::fixed},
+            {"effective", regression_.effective(), Field::Kind::fixed}};
+  }
+  void select(std::span<const uword> from) override {
+    const mat theta = regression_.theta();
+    SoftmaxRegression next(regression_.features(), from.size(), false);
+    mat chosen(theta.n_rows, from.size());
+    for (uword k = 0; k < from.size(); ++k) chosen.col(k) = theta.col(from[k]);
+    next.precision()[0] = regression_.precision()[0];
+    next.effective()[0] = regression_.effective()[0];
+    next.set_theta(chosen);
+    regression_ = std::move(next);
+  }
+  mat coefficients() const override { return regression_.theta(); }
+  double free_parameters() const override { return regression_.free_parameters(); }
+  double effective_parameters() const override { return regression_.effective_parameters(); }
+
+  void log_prob(const Batch& batch, mat& out) const override {
+    predictors(batch.gate, regression_.theta(), out);
+    thread_local mat prob;
+    thread_local vec lse;
+    prob.set_size(out.n_rows, out.n_cols);
+    lse.set_size(out.n_rows);
+    simd::softmax_rows(out.memptr(), out.n_rows, out.n_cols, prob.memptr(), lse.memptr());
+    out.each_col() -= lse;
+  }
+
+  std::size_t sums() const override { return regression_.sums(); }
+  void add(const Batch& batch, const mat& prob, const mat& responsibility,
+           std::span<double> sums) const override {
+    if (count() < 2) return;
+    const vec weight = arma::sum(responsibility, 1);
+    regression_.add(batch.gate, prob, responsibility, weight.memptr(), sums);
+  }
+  void update(std::span<const double> sums, const Penalty& penalty) override {
+    regression_.update(sums, penalty);
+  }
+  double log_prior() const override { return regression_.log_prior(); }
+  double log_evidence() const override { return regression_.log_evidence(); }
+
+ private:
+  SoftmaxRegression regression_;
+};
+
+}  // namespace
+
+std::unique_ptr<GateFamily> make_softmax_gate(uword experts, uword features) {
+  return std::make_unique<SoftmaxGate>(experts, features);
+}
+
+}  // namespace moekit

@@ -1,0 +1,83 @@
+#include "moekit/model.hpp"
+
+#include <cmath>
+
+#include "simd/vector_math.hpp"
+
+namespace moekit {
+
+void Mixture::prepare(const Schema& schema, const Block& block, Batch& batch) const {
+  batch.rows = block.rows;
+  batch.weight = block.weight;
+  batch.offset = block.offset;
+  expert_basis.features(schema, block, batch.expert);
+  if (gate_basis == expert_basis)
+    batch.gate = batch.expert;
+  else
+    gate_basis.features(schema, block, batch.gate);
+  batch.target.set_size(block.rows);
+  const Target& target = schema.target;
+  const bool standardise = target.task == Task::regression;
+  for (uword i = 0; i < block.rows; ++i) {
+    const double y = block.target ? block.target[i] : std::nan("");
+    batch.target[i] = standardise ? (y - target.mean) / target.sd : y;
+  }
+}
+
+double Mixture::effective_parameters() const {
+  return gate->effective_parameters() + experts->effective_parameters();
+}
+
+std::vector<Field> Mixture::fields() {
+  std::vector<Field> all = gate->fields();
+  for (uword k = 0; k < count(); ++k)
+    for (const Field& f : experts->fields(k)) all.push_back(f);
+  return all;
+}
+
+void Mixture::select(std::span<const uword> from) {
+  gate->select(from);
+  experts->select(from);
+  std::vector<double> next;
+  if (!share.empty())
+    for (const uword k : from) next.push_back(share[k]);
+  share = std::move(next);
+}
+
+void posterior(const Mixture& mixture, const Schema& schema, const Block& block, Posterior& out) {
+  mixture.prepare(schema, block, out.batch);
+  const uword n = block.rows, k = mixture.count();
+  mixture.gate->log_prob(out.batch, out.gate);
+  mixture.experts->log_density(out.batch, out.log_joint);
+  out.log_joint += out.gate;
+  simd::exp_inplace(out.gate.memptr(), out.gate.n_elem);
+  out.responsibility.set_size(n, k);
+  out.log_likelihood.set_size(n);
+  simd::softmax_rows(out.log_joint.memptr(), n, k, out.responsibility.memptr(), out.log_likelihood.memptr());
+}
+
+void gate_weights(const Mixture& mixture, const Schema& schema, const Block& block, Posterior& out) {
+  mixture.prepare(schema, block, out.batch);
+  mixture.gate->log_prob(out.batch, out.gate);
+  simd::exp_inplace(out.gate.memptr(), out.gate.n_elem);
+}
+
+double log_unit(const Target& target) { return target.task == Task::regression ? -std::log(target.sd) : 0.0; }
+
+double log_likelihood(const Model& model, const Source& source, const Compute& compute) {
+  const Mixture& mixture = model.members.front();
+  double total[2] = {0, 0};  // weighted log-likelihood on the standardised target, and weight
+  sum_over(source, compute, total, [&]() -> Adder {
+    return [&, work = std::make_shared<Posterior>()](const Block& block, std::span<double> sums) {
+      posterior(mixture, model.schema, block, *work);
+      for (uword i = 0; i < block.rows; ++i) {
+        const double w = block.weight ? block.weight[i] : 1.0;
+        sums[0] += w * work->log_likelihood[i];
+        sums[1] += w;
+      }
+    };
+  });
+  return total[0] + total[1] * log_unit(model.schema.target);
+}
+
+}  // namespace moekit

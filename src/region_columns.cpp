@@ -1,0 +1,218 @@
+#include "region_columns.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "moekit/rng.hpp"
+
+namespace moekit {
+
+namespace {
+
+/// Rows of the sample, and the numbers it may hold: memory stays bounded for wide tables too.
+constexpr std::size_t kMostRows = 20'000, kMostNumbers = 8'000'000, kLeastRows = 1'000;
+constexpr std::uint64_t kSampleStream = 0x5a3b1e;
+
+/// Values are shifted and scaled as in training, so that no square overflows or loses its digits.
+struct Scale {
+  explicit Scale(const Column& c) : centre(c.mean), spread(c.sd) {
+    if (!(spread > 0)) spread = std::max({std::abs(c.mean), std::abs(c.min), std::abs(c.max)});
+    if (!(spread > 0)) spread = 1;
+  }
+  double centre, spread;
+};
+
+/// The same quantity over several regions together.
+RunningMoments pooled(const std::vector<RunningMoments>& parts, std::size_t without) {
+  RunningMoments all;
+  for (std::size_t k = 0; k < parts.size(); ++k)
+    if (k != without) all.merge(parts[k]);
+  return all;
+}
+constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+
+/// Mean and squared deviations in two passes over the block, then merged.
+RunningMoments block_moments(const double* z, const double* w, uword n) {
+  RunningMoments m;
+  double sum = 0;
+  for (uword i = 0; i < n; ++i) {
+    if (std::isnan(z[i])) continue;
+    m.weight += w[i];
+    sum += w[i] * z[i];
+  }
+  if (!(m.weight > 0)) return {};
+  m.mean = sum / m.weight;
+  for (uword i = 0; i < n; ++i)
+    if (!std::isnan(z[i])) m.squares += w[i] * (z[i] - m.mean) * (z[i] - m.mean);
+  return m;
+}
+
+}  // namespace
+
+RegionColumns::RegionColumns(const Schema& schema, uword regions)
+    : regions_(regions),
+      numeric_(schema.numeric_inputs()),
+      sums_(schema.inputs.size(), std::vector<Sums>(regions)),
+      weight_(regions, 0.0),
+      limit_(std::numeric_limits<std::uint64_t>::max()) {
+  capacity_ = std::clamp<std::size_t>(kMostNumbers / (numeric_ + regions), kLeastRows, kMostRows);
+  for (std::size_t j = 0; j < sums_.size(); ++j)
+    for (Sums& s : sums_[j]) s.levels.assign(schema.inputs[j].levels.size() + 1, 0.0);
+}
+
+void RegionColumns::add(const Schema& schema, const Block& block, const mat& gate, std::uint64_t first) {
+  mat inside = gate;
+  if (block.weight) inside.each_col() %= vec(const_cast<double*>(block.weight), block.rows, false, true);
+  for (uword k = 0; k < regions_; ++k) weight_[k] += arma::accu(inside.col(k));
+  for (uword j = 0; j < schema.inputs.size(); ++j) {
+    if (schema.inputs[j].kind == ColumnKind::numeric)
+      add_numeric(schema.inputs[j], j, block, inside);
+    else
+      add_levels(j, schema.inputs[j], block, inside);
+  }
+  if (numeric_ > 0) sample(block, inside, first);
+}
+
+void RegionColumns::add_numeric(const Column& column, uword j, const Block& block, const mat& inside) {
+  const Scale scale(column);
+  const double* x = block.numeric_column(column.index);
+  std::vector<double> z(block.rows);
+  for (uword i = 0; i < block.rows; ++i) z[i] = (x[i] - scale.centre) / scale.spread;
+  for (uword k = 0; k < regions_; ++k) {
+    Sums& to = sums_[j][k];
+    const double* w = inside.colptr(k);
+    to.present.merge(block_moments(z.data(), w, block.rows));
+    for (uword i = 0; i < block.rows; ++i)
+      if (std::isnan(x[i])) to.missing += w[i];
+  }
+}
+
+void RegionColumns::add_levels(uword j, const Column& column, const Block& block, const mat& inside) {
+  const std::uint32_t* code = block.level_column(column.index);
+  const auto levels = static_cast<std::uint32_t>(column.levels.size());
+  for (uword k = 0; k < regions_; ++k)
+    for (uword i = 0; i < block.rows; ++i) sums_[j][k].levels[std::min(code[i], levels)] += inside(i, k);
+}
+
+/// Keeps the rows whose hashed index is small; when they are too many the bound is halved. So which rows are
+/// in the sample depends on their numbers alone, and each row is as likely as any other.
+void RegionColumns::sample(const Block& block, const mat& inside, std::uint64_t first) {
+  for (uword i = 0; i < block.rows; ++i) {
+    const std::uint64_t key = Rng(0, kSampleStream, first + i).next();
+    if (key > limit_) continue;
+    Sampled row{key, std::vector<double>(numeric_), std::vector<double>(regions_)};
+    for (uword j = 0; j < numeric_; ++j) row.numeric[j] = block.numeric_column(j)[i];
+    for (uword k = 0; k < regions_; ++k) row.weight[k] = inside(i, k);
+    sample_.push_back(std::move(row));
+    while (sample_.size() > capacity_) {
+      limit_ /= 2;
+      std::erase_if(sample_, [&](const Sampled& s) { return s.key > limit_; });
+    }
+  }
+}
+
+namespace {
+
+/// Quantiles of weighted values in rising order: linear between the middles of the weights (for equal weights
+/// Hazen's rule).
+void weighted_quantiles(const std::vector<double>& value, const std::vector<double>& weight, double total,
+                        RegionColumn& out) {
+  const double levels[] = {0.05, 0.25, 0.5, 0.75, 0.95};
+  double* const to[] = {&out.q05, &out.q25, &out.q50, &out.q75, &out.q95};
+  double before = 0, last_middle = 0, last_value = 0;
+  bool any = false;
+  std::size_t l = 0;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (!(weight[i] > 0)) continue;
+    const double middle = before + 0.5 * weight[i];
+    for (; l < 5 && levels[l] * total <= middle; ++l) {
+      const double part = (levels[l] * total - last_middle) / (middle - last_middle);
+      *to[l] = any ? std::lerp(last_value, value[i], part) : value[i];
+    }
+    before += weight[i], last_middle = middle, last_value = value[i];
+    any = true;
+  }
+  for (; l < 5; ++l) *to[l] = last_value;
+}
+
+}  // namespace
+
+void RegionColumns::fill_quantiles(const Column& column, std::vector<RegionColumn>& out) const {
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < sample_.size(); ++i)
+    if (!std::isnan(sample_[i].numeric[column.index])) order.push_back(i);
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    const double x = sample_[a].numeric[column.index], y = sample_[b].numeric[column.index];
+    return x != y ? x < y : sample_[a].key < sample_[b].key;
+  });
+  std::vector<double> value, weight(order.size());
+  for (const std::size_t i : order) value.push_back(sample_[i].numeric[column.index]);
+  for (uword k = 0; k < regions_; ++k) {
+    for (std::size_t i = 0; i < order.size(); ++i) weight[i] = sample_[order[i]].weight[k];
+    const double total = std::accumulate(weight.begin(), weight.end(), 0.0);
+    if (total > 0) weighted_quantiles(value, weight, total, out[k]);
+  }
+}
+
+std::vector<RegionColumn> RegionColumns::numeric_columns(const Column& column, uword j) const {
+  const Scale scale(column);
+  std::vector<RunningMoments> parts;
+  for (const Sums& s : sums_[j]) parts.push_back(s.present);
+  const double overall = pooled(parts, kNone).sd();
+  std::vector<RegionColumn> out(regions_);
+  for (uword k = 0; k < regions_; ++k) {
+    const RunningMoments rest = pooled(parts, k);
+    out[k].column = column.name;
+    if (parts[k].weight > 0) out[k].mean = scale.centre + scale.spread * parts[k].mean;
+    out[k].sd = scale.spread * parts[k].sd();
+    if (overall > 0 && rest.weight > 0 && parts[k].weight > 0)
+      out[k].difference = (parts[k].mean - rest.mean) / overall;
+    if (weight_[k] > 0) out[k].missing = sums_[j][k].missing / weight_[k];
+  }
+  fill_quantiles(column, out);
+  return out;
+}
+
+void RegionColumns::level_columns(const Column& column, uword j,
+                                  std::vector<std::vector<RegionColumn>>& out) const {
+  const double everything = std::accumulate(weight_.begin(), weight_.end(), 0.0);
+  const std::size_t levels = column.levels.size();
+  for (std::size_t l = 0; l < levels; ++l) {
+    double with_level = 0;
+    for (const Sums& s : sums_[j]) with_level += s.levels[l];
+    const double share = everything > 0 ? with_level / everything : 0;
+    const double overall = std::sqrt(share * (1 - share));
+    for (uword k = 0; k < regions_; ++k) {
+      RegionColumn entry;
+      entry.column = column.name;
+      entry.level = column.levels[l];
+      const double rest = everything - weight_[k], inside = sums_[j][k].levels[l];
+      if (weight_[k] > 0) {
+        entry.mean = inside / weight_[k];
+        entry.sd = std::sqrt(std::max(0.0, entry.mean * (1 - entry.mean)));
+        entry.missing = sums_[j][k].levels[levels] / weight_[k];
+        // What rounding leaves of the rest is no region.
+        if (overall > 0 && rest > 1e-12 * everything)
+          entry.difference = (entry.mean - (with_level - inside) / rest) / overall;
+      }
+      out[k].push_back(std::move(entry));
+    }
+  }
+}
+
+std::vector<std::vector<RegionColumn>> RegionColumns::columns(const Schema& schema) const {
+  std::vector<std::vector<RegionColumn>> out(regions_);
+  for (uword j = 0; j < schema.inputs.size(); ++j) {
+    if (schema.inputs[j].kind == ColumnKind::categorical) {
+      level_columns(schema.inputs[j], j, out);
+      continue;
+    }
+    std::vector<RegionColumn> entries = numeric_columns(schema.inputs[j], j);
+    for (uword k = 0; k < regions_; ++k) out[k].push_back(std::move(entries[k]));
+  }
+  return out;
+}
+
+}  // namespace moekit

@@ -1,0 +1,359 @@
+#include "moekit/schema.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <unordered_set>
+
+namespace moekit {
+
+std::string_view task_name(Task task) {
+  switch (task) {
+    case Task::regression:
+      return "regression";
+    case Task::classification:
+      return "classification";
+    case Task::count:
+      return "count";
+  }
+  return "";
+}
+
+uword Schema::numeric_inputs() const {
+  return static_cast<uword>(std::count_if(inputs.begin(), inputs.end(),
+                                          [](const Column& c) { return c.kind == ColumnKind::numeric; }));
+}
+
+uword Schema::categorical_inputs() const { return inputs.size() - numeric_inputs(); }
+
+const Column* Schema::find(std::string_view name) const {
+  const auto it = std::find_if(inputs.begin(), inputs.end(), [&](const Column& c) { return c.name == name; });
+  return it == inputs.end() ? nullptr : &*it;
+}
+
+namespace {
+
+constexpr std::size_t kMostDistinct = 1000;
+constexpr std::size_t kFewDistinct = 100;  // under this a common step of the target is looked for
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+double weight_of(const Block& block, uword i) { return block.weight ? block.weight[i] : 1.0; }
+
+/// Columns of doubles that are measured alike: the numeric inputs, then a numeric target.
+struct Numbers {
+  uword inputs = 0;
+  bool target = false;
+  uword count() const { return inputs + target; }
+  const double* of(const Block& block, uword j) const {
+    return j < inputs ? block.numeric_column(j) : block.target;
+  }
+};
+
+struct Range {
+  double min = std::numeric_limits<double>::infinity();
+  double max = -std::numeric_limits<double>::infinity();
+  // Halves first, so that the largest numbers do not overflow.
+  double centre() const { return min / 2 + max / 2; }
+  double half() const { return std::max(max - centre(), centre() - min); }
+  bool empty() const { return min > max; }
+};
+
+/// Every rank's values one after another: each rank adds its own to zeros.
+std::vector<double> gather(const std::vector<double>& mine, const Compute& compute) {
+  const int ranks = compute.comm->size();
+  if (ranks == 1) return mine;
+  std::vector<double> all(mine.size() * static_cast<std::size_t>(ranks), 0.0);
+  std::copy(mine.begin(), mine.end(),
+            all.begin() +
+                static_cast<std::ptrdiff_t>(mine.size() * static_cast<std::size_t>(compute.comm->rank())));
+  compute.comm->sum(all);
+  return all;
+}
+
+/// Least and greatest present value of each column.
+std::vector<Range> ranges(const Source& source, const Numbers& numbers, const Compute& compute) {
+  const std::size_t lanes = std::min(kLanes, source.blocks());
+  const uword columns = numbers.count();
+  std::vector<std::vector<Range>> of_lane(lanes);
+  parallel_for(lanes, compute, [&](std::size_t lane) {
+    std::vector<Range> found(columns);
+    BlockData buffer;
+    for (std::size_t i = lane * source.blocks() / lanes; i < (lane + 1) * source.blocks() / lanes; ++i) {
+      const Block block = source.read(i, buffer);
+      for (uword j = 0; j < columns; ++j) {
+        const double* x = numbers.of(block, j);
+        Range r = found[j];
+        for (uword n = 0; n < block.rows; ++n) {  // comparisons with NaN are false
+          r.min = x[n] < r.min ? x[n] : r.min;
+          r.max = x[n] > r.max ? x[n] : r.max;
+        }
+        found[j] = r;
+      }
+    }
+    of_lane[lane] = std::move(found);
+  });
+  std::vector<double> mine(2 * columns);
+  for (uword j = 0; j < columns; ++j) {
+    Range r;
+    for (const auto& found : of_lane) {
+      r.min = std::min(r.min, found[j].min);
+      r.max = std::max(r.max, found[j].max);
+    }
+    mine[2 * j] = r.min;
+    mine[2 * j + 1] = r.max;
+  }
+  const std::vector<double> all = gather(mine, compute);
+  std::vector<Range> result(columns);
+  for (std::size_t k = 0; k < all.size(); k += 2) {
+    Range& r = result[k / 2 % columns];
+    r.min = std::min(r.min, all[k]);
+    r.max = std::max(r.max, all[k + 1]);
+  }
+  return result;
+}
+
+struct Moments {
+  double weight = 0, mean = 0, sd = 0;
+};
+
+/// Weighted moments in two passes. With z = (x - centre) / half in [-1, 1] neither an offset of 1e9 nor a
+/// scale of 1e300 or 1e-300 costs digits; the second pass sums squares around the mean of the first.
+std::vector<Moments> moments(const Source& source, const Numbers& numbers, const std::vector<Range>& range,
+                             const Compute& compute) {
+  const uword columns = numbers.count();
+  const auto pass = [&](const std::vector<double>& mean, uword per_column, auto&& add) {
+    std::vector<double> total(per_column * columns, 0.0);
+    sum_over(source, compute, total, [&] {
+      return [&](const Block& block, std::span<double> sums) {
+        for (uword j = 0; j < columns; ++j) {
+          if (range[j].empty()) continue;
+          const double* x = numbers.of(block, j);
+          const double centre = range[j].centre();
+          const double half = range[j].half() > 0 ? range[j].half() : 1;
+          double a = 0, b = 0;
+          for (uword n = 0; n < block.rows; ++n)
+            if (!std::isnan(x[n])) add(weight_of(block, n), (x[n] - centre) / half - mean[j], a, b);
+          sums[per_column * j] += a;
+          sums[per_column * j + 1] += b;
+        }
+      };
+    });
+    return total;
+  };
+  std::vector<double> mean(columns, 0.0);
+  const std::vector<double> first = pass(mean, 2, [](double w, double z, double& weight, double& sum) {
+    weight += w;
+    sum += w * z;
+  });
+  for (uword j = 0; j < columns; ++j)
+    if (first[2 * j] > 0) mean[j] = first[2 * j + 1] / first[2 * j];
+  const std::vector<double> second = pass(mean, 2, [](double w, double z, double& sum, double& squares) {
+    sum += w * z;
+    squares += w * z * z;
+  });
+  std::vector<Moments> result(columns);
+  for (uword j = 0; j < columns; ++j) {
+    const double weight = first[2 * j];
+    result[j].weight = weight;
+    if (weight <= 0) continue;
+    // What rounding left in the mean is in the second sum.
+    const double rest = second[2 * j] / weight;
+    const double half = range[j].half();
+    result[j].mean = std::clamp(range[j].centre() + half * (mean[j] + rest), range[j].min, range[j].max);
+    result[j].sd = half > 0 ? half * std::sqrt(std::max(0.0, second[2 * j + 1] / weight - rest * rest)) : 0;
+  }
+  return result;
+}
+
+/// Weight of every level of every categorical input (missing last), then of every label, then of all rows,
+/// and the number of rows.
+std::vector<double> level_weights(const Schema& schema, const Source& source, const Compute& compute) {
+  std::vector<std::size_t> start(schema.categorical_inputs());
+  std::size_t size = 0;
+  for (const Column& column : schema.inputs)
+    if (column.kind == ColumnKind::categorical) start[column.index] = size, size += column.levels.size() + 1;
+  const std::size_t labels = size;
+  const bool classes = schema.target.task == Task::classification && !schema.target.name.empty();
+  size += schema.target.labels.size() + 2;
+  std::vector<double> total(size, 0.0);
+  sum_over(source, compute, total, [&] {
+    return [&, size](const Block& block, std::span<double> sums) {
+      for (uword j = 0; j < start.size(); ++j) {
+        const std::uint32_t* code = block.level_column(j);
+        for (uword n = 0; n < block.rows; ++n) sums[start[j] + code[n]] += weight_of(block, n);
+      }
+      for (uword n = 0; n < block.rows; ++n) {
+        sums[size - 2] += weight_of(block, n);
+        if (classes && !std::isnan(block.target[n]))
+          sums[labels + static_cast<std::size_t>(block.target[n])] += weight_of(block, n);
+      }
+      sums[size - 1] += static_cast<double>(block.rows);
+    };
+  });
+  return total;
+}
+
+/// Different target values in rising order; at most kMostDistinct.
+std::vector<double> distinct_targets(const Source& source, const Compute& compute) {
+  const std::size_t lanes = std::min(kLanes, source.blocks());
+  std::vector<std::vector<double>> of_lane(lanes);
+  parallel_for(lanes, compute, [&](std::size_t lane) {
+    std::unordered_set<double> seen;
+    BlockData buffer;
+    for (std::size_t i = lane * source.blocks() / lanes; i < (lane + 1) * source.blocks() / lanes; ++i) {
+      if (seen.size() >= kMostDistinct) break;
+      const Block block = source.read(i, buffer);
+      for (uword n = 0; n < block.rows && seen.size() < kMostDistinct; ++n)
+        if (!std::isnan(block.target[n])) seen.insert(block.target[n] + 0.0);  // -0 is 0
+    }
+    of_lane[lane].assign(seen.begin(), seen.end());
+  });
+  const auto merge = [](std::vector<double>& values) {
+    std::sort(values.begin(), values.end());
+    values.erase(std::unique(values.begin(), values.end()), values.end());
+    if (values.size() > kMostDistinct) values.resize(kMostDistinct);
+  };
+  std::vector<double> mine;
+  for (const auto& values : of_lane) mine.insert(mine.end(), values.begin(), values.end());
+  merge(mine);
+  if (compute.comm->size() == 1) return mine;
+  const std::size_t own = mine.size();
+  mine.resize(kMostDistinct, own ? mine[0] : kNaN);
+  std::vector<double> all = gather(mine, compute);
+  std::erase_if(all, [](double v) { return std::isnan(v); });
+  merge(all);
+  return all;
+}
+
+/// The greatest h of which all values are multiples, found among decimal fractions with up to 9 digits; 0:
+/// none.
+double common_step(const std::vector<double>& values) {
+  double scale = 1;
+  for (int digits = 0; digits <= 9; ++digits, scale *= 10) {
+    std::uint64_t divisor = 0;
+    const bool whole = std::all_of(values.begin(), values.end(), [&](double v) {
+      const double scaled = std::fabs(v) * scale, nearest = std::round(scaled);
+      // v is the double next to a decimal number, and the product is rounded once more.
+      if (nearest > 9007199254740992.0 || std::fabs(scaled - nearest) > 4e-16 * scaled) return false;
+      divisor = std::gcd(divisor, static_cast<std::uint64_t>(nearest));
+      return true;
+    });
+    if (whole) return static_cast<double>(divisor) / scale;
+  }
+  return 0;
+}
+
+std::uint64_t mix(std::uint64_t x) {  // the finaliser of splitmix64
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+  return x ^ (x >> 31);
+}
+
+std::uint64_t bits_of(double value) {
+  return std::isnan(value) ? 0x7FF8000000000000u : std::bit_cast<std::uint64_t>(value);
+}
+
+/// Sum over the rows of a block of a hash of the row's index and values.
+std::uint64_t block_hash(const Block& block, const BlockShape& shape, std::vector<std::uint64_t>& hash) {
+  hash.resize(block.rows);
+  for (uword n = 0; n < block.rows; ++n) hash[n] = mix(block.first + n + 0x9E3779B97F4A7C15u);
+  const auto stir = [&](std::uint64_t& h, std::uint64_t value) {
+    h = mix(h + 0x9E3779B97F4A7C15u) ^ mix(value + h);
+  };
+  for (uword j = 0; j < shape.numeric; ++j)
+    for (uword n = 0; n < block.rows; ++n) stir(hash[n], bits_of(block.numeric_column(j)[n]));
+  for (uword j = 0; j < shape.categorical; ++j)
+    for (uword n = 0; n < block.rows; ++n) stir(hash[n], block.level_column(j)[n]);
+  for (const double* column : {block.target, block.weight, block.offset})
+    for (uword n = 0; column && n < block.rows; ++n) stir(hash[n], bits_of(column[n]));
+  return std::accumulate(hash.begin(), hash.end(), std::uint64_t{0});
+}
+
+std::uint64_t text_hash(std::uint64_t h, std::string_view text) {
+  for (const char c : text) h = mix(h + static_cast<unsigned char>(c) + 1);
+  return mix(h + 0x9E3779B97F4A7C15u);
+}
+
+void measure_numbers(Schema& schema, const Source& source, const Compute& compute) {
+  const bool target = !schema.target.name.empty() && schema.target.task != Task::classification;
+  const Numbers numbers{schema.numeric_inputs(), target};
+  const std::vector<Range> range = ranges(source, numbers, compute);
+  const std::vector<Moments> moment = moments(source, numbers, range, compute);
+  for (Column& column : schema.inputs) {
+    if (column.kind != ColumnKind::numeric) continue;
+    const uword j = column.index;
+    const bool empty = range[j].empty();
+    column.min = empty ? 0 : range[j].min;
+    column.max = empty ? 0 : range[j].max;
+    column.mean = moment[j].mean;
+    column.sd = moment[j].sd;
+    column.missing = schema.total_weight > 0 ? std::max(0.0, 1 - moment[j].weight / schema.total_weight) : 0;
+  }
+  if (!target) return;
+  const uword t = numbers.inputs;
+  schema.target.min = range[t].empty() ? 0 : range[t].min;
+  schema.target.max = range[t].empty() ? 0 : range[t].max;
+  schema.target.mean = moment[t].mean;
+  schema.target.sd = moment[t].sd > 0 ? moment[t].sd : 1;
+}
+
+}  // namespace
+
+void measure(Schema& schema, const Source& source, const Compute& compute) {
+  const std::vector<double> weights = level_weights(schema, source, compute);
+  schema.rows = static_cast<std::uint64_t>(weights.back());
+  schema.total_weight = weights[weights.size() - 2];
+  const double all = schema.total_weight > 0 ? schema.total_weight : 1;
+  std::size_t at = 0;
+  const auto shares = [&](std::size_t count) {
+    std::vector<double> share(count);
+    for (double& s : share) s = weights[at++] / all;
+    return share;
+  };
+  // level_weights lays the columns out in the order of the inputs.
+  for (Column& column : schema.inputs)
+    if (column.kind == ColumnKind::categorical) {
+      column.shares = shares(column.levels.size() + 1);
+      column.missing = column.shares.back();
+    }
+  schema.target.shares = shares(schema.target.labels.size());
+  measure_numbers(schema, source, compute);
+  schema.target.distinct = 0;
+  schema.target.step = 0;
+  if (schema.target.name.empty()) return;
+  const std::vector<double> values = distinct_targets(source, compute);
+  schema.target.distinct = values.size();
+  if (schema.target.task != Task::classification && values.size() < kFewDistinct)
+    schema.target.step = common_step(values);
+}
+
+std::uint64_t fingerprint(const Schema& schema, const Source& source, const Compute& compute) {
+  const BlockShape shape = source.shape();
+  std::vector<std::uint64_t> of_block(source.blocks());
+  parallel_for(source.blocks(), compute, [&](std::size_t i) {
+    BlockData buffer;
+    std::vector<std::uint64_t> hash;
+    of_block[i] = block_hash(source.read(i, buffer), shape, hash);
+  });
+  std::uint64_t rows = std::accumulate(of_block.begin(), of_block.end(), std::uint64_t{0});
+  if (compute.comm->size() > 1) {
+    // Sixteen bits at a time the sums over ranks are exact in doubles.
+    std::vector<double> parts(4);
+    for (std::size_t k = 0; k < 4; ++k) parts[k] = static_cast<double>(rows >> (16 * k) & 0xFFFF);
+    compute.comm->sum(parts);
+    rows = 0;
+    for (std::size_t k = 0; k < 4; ++k) rows += static_cast<std::uint64_t>(parts[k]) << (16 * k);
+  }
+  std::uint64_t texts = 0;
+  for (const Column& column : schema.inputs) {
+    texts = text_hash(texts, column.name);
+    for (const std::string& level : column.levels) texts = text_hash(texts, level);
+  }
+  texts = text_hash(texts, schema.target.name);
+  for (const std::string& label : schema.target.labels) texts = text_hash(texts, label);
+  return mix(rows ^ mix(texts));
+}
+
+}  // namespace moekit

@@ -1,0 +1,180 @@
+#include "simd/products.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+// Highway compiles this file once for each instruction set and picks one at run time.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "simd/products.cpp"
+#include <hwy/foreach_target.h>
+// clang-format off: the order matters
+#include <hwy/highway.h>
+// clang-format on
+
+HWY_BEFORE_NAMESPACE();
+namespace moekit::simd::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using D = hn::ScalableTag<double>;
+using V = hn::Vec<D>;
+
+// Sums of one tile: kLeft products times kRight weights; with 32 registers 4 x 4, with 16 registers 4 x 2.
+constexpr std::size_t kLeft = 4;
+#if HWY_TARGET == HWY_SSSE3 || HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2
+constexpr std::size_t kRight = 2;
+#else
+constexpr std::size_t kRight = 4;
+#endif
+
+/// Columns whose product is summed against a weight; b is null for a single column.
+struct Factor {
+  const double* a;
+  const double* b;
+};
+
+HWY_INLINE V FactorAt(D d, const Factor& f, std::size_t i, hwy::SizeTag<2>) {
+  return hn::Mul(hn::LoadU(d, f.a + i), hn::LoadU(d, f.b + i));
+}
+HWY_INLINE V FactorAt(D d, const Factor& f, std::size_t i, hwy::SizeTag<1>) { return hn::LoadU(d, f.a + i); }
+HWY_INLINE double FactorAt(const Factor& f, std::size_t i, hwy::SizeTag<2>) { return f.a[i] * f.b[i]; }
+HWY_INLINE double FactorAt(const Factor& f, std::size_t i, hwy::SizeTag<1>) { return f.a[i]; }
+
+/// to[l + r stride] += sum_i f_l(i) w_r(i) for the L x R tile.
+template <std::size_t L, std::size_t R, class Tag>
+HWY_INLINE void Tile(const Factor* f, const double* w, std::size_t n, std::size_t lead, double* to,
+                     std::size_t stride, Tag tag) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d);
+  V sum[L][R];
+  for (std::size_t l = 0; l < L; ++l)
+    for (std::size_t r = 0; r < R; ++r) sum[l][r] = hn::Zero(d);
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    V q[L];
+    for (std::size_t l = 0; l < L; ++l) q[l] = FactorAt(d, f[l], i, tag);
+    for (std::size_t r = 0; r < R; ++r) {
+      const V v = hn::LoadU(d, w + r * lead + i);
+      for (std::size_t l = 0; l < L; ++l) sum[l][r] = hn::MulAdd(q[l], v, sum[l][r]);
+    }
+  }
+  for (std::size_t l = 0; l < L; ++l)
+    for (std::size_t r = 0; r < R; ++r) {
+      double rest = hn::GetLane(hn::SumOfLanes(d, sum[l][r]));
+      for (std::size_t t = i; t < n; ++t) rest += FactorAt(f[l], t, tag) * w[r * lead + t];
+      to[l + r * stride] += rest;
+    }
+}
+
+template <std::size_t L, class Tag>
+HWY_INLINE void TileRow(const Factor* f, const double* w, std::size_t n, std::size_t lead,
+                        std::size_t columns, double* to, std::size_t stride, Tag tag) {
+  std::size_t k = 0;
+  for (; k + kRight <= columns; k += kRight)
+    Tile<L, kRight>(f, w + k * lead, n, lead, to + k * stride, stride, tag);
+  for (; k < columns; ++k) Tile<L, 1>(f, w + k * lead, n, lead, to + k * stride, stride, tag);
+}
+
+/// All factors in turn, kLeft at a time.
+template <class Tag, class At>
+HWY_INLINE void Rows(std::size_t count, const At& factor, const double* w, std::size_t n, std::size_t lead,
+                     std::size_t columns, double* to, std::size_t stride, Tag tag) {
+  std::array<Factor, kLeft> f;
+  std::size_t c = 0;
+  for (; c + kLeft <= count; c += kLeft) {
+    for (std::size_t l = 0; l < kLeft; ++l) f[l] = factor(c + l);
+    TileRow<kLeft>(f.data(), w, n, lead, columns, to + c, stride, tag);
+  }
+  for (std::size_t l = 0; c + l < count; ++l) f[l] = factor(c + l);
+  if (count - c == 3) TileRow<3>(f.data(), w, n, lead, columns, to + c, stride, tag);
+  if (count - c == 2) TileRow<2>(f.data(), w, n, lead, columns, to + c, stride, tag);
+  if (count - c == 1) TileRow<1>(f.data(), w, n, lead, columns, to + c, stride, tag);
+}
+
+/// Rows of a slice: with many columns, the few that a tile needs then stay in the first-level cache.
+constexpr std::size_t kSlice = 512;
+
+void AddPairSums(const double* x, std::size_t n, std::size_t p, const double* w, std::size_t columns,
+                 double* out) {
+  const std::size_t pairs = p * (p + 1) / 2;
+  for (std::size_t begin = 0; begin < n; begin += kSlice) {
+    const std::size_t rows = std::min(kSlice, n - begin);
+    for (std::size_t a = 0; a < p; ++a) {
+      const double* left = x + a * n + begin;
+      const auto factor = [&](std::size_t b) { return Factor{left, x + b * n + begin}; };
+      Rows(a + 1, factor, w + begin, rows, n, columns, out + a * (a + 1) / 2, pairs, hwy::SizeTag<2>());
+    }
+  }
+}
+
+void AddColumnSums(const double* x, std::size_t n, std::size_t p, const double* w, std::size_t columns,
+                   double* out) {
+  const auto factor = [&](std::size_t j) { return Factor{x + j * n, nullptr}; };
+  Rows(p, factor, w, n, n, columns, out, p, hwy::SizeTag<1>());
+}
+
+/// R linear predictors for two vectors of rows at a time.
+template <std::size_t R>
+HWY_INLINE void LinearTile(const double* x, std::size_t n, std::size_t p, const double* c, double* out) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d);
+  std::size_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    V low[R], high[R];
+    for (std::size_t r = 0; r < R; ++r) low[r] = high[r] = hn::Zero(d);
+    for (std::size_t j = 0; j < p; ++j) {
+      const V first = hn::LoadU(d, x + j * n + i), second = hn::LoadU(d, x + j * n + i + lanes);
+      for (std::size_t r = 0; r < R; ++r) {
+        const V v = hn::Set(d, c[j + r * p]);
+        low[r] = hn::MulAdd(first, v, low[r]);
+        high[r] = hn::MulAdd(second, v, high[r]);
+      }
+    }
+    for (std::size_t r = 0; r < R; ++r) {
+      hn::StoreU(low[r], d, out + r * n + i);
+      hn::StoreU(high[r], d, out + r * n + i + lanes);
+    }
+  }
+  // The last rows with the same fused operations, so that a row's value never depends on its place.
+  const hn::CappedTag<double, 1> one;
+  for (; i < n; ++i)
+    for (std::size_t r = 0; r < R; ++r) {
+      auto sum = hn::Zero(one);
+      for (std::size_t j = 0; j < p; ++j)
+        sum = hn::MulAdd(hn::Set(one, x[j * n + i]), hn::Set(one, c[j + r * p]), sum);
+      out[r * n + i] = hn::GetLane(sum);
+    }
+}
+
+void Linear(const double* x, std::size_t n, std::size_t p, const double* c, std::size_t columns,
+            double* out) {
+  std::size_t k = 0;
+  for (; k + 4 <= columns; k += 4) LinearTile<4>(x, n, p, c + k * p, out + k * n);
+  for (; k < columns; ++k) LinearTile<1>(x, n, p, c + k * p, out + k * n);
+}
+
+}  // namespace moekit::simd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace moekit::simd {
+
+HWY_EXPORT(AddPairSums);
+HWY_EXPORT(AddColumnSums);
+HWY_EXPORT(Linear);
+
+void add_pair_sums(const double* x, std::size_t n, std::size_t p, const double* w, std::size_t columns,
+                   double* out) {
+  HWY_DYNAMIC_DISPATCH(AddPairSums)(x, n, p, w, columns, out);
+}
+void add_column_sums(const double* x, std::size_t n, std::size_t p, const double* w, std::size_t columns,
+                     double* out) {
+  HWY_DYNAMIC_DISPATCH(AddColumnSums)(x, n, p, w, columns, out);
+}
+void linear(const double* x, std::size_t n, std::size_t p, const double* c, std::size_t columns,
+            double* out) {
+  HWY_DYNAMIC_DISPATCH(Linear)(x, n, p, c, columns, out);
+}
+
+}  // namespace moekit::simd
+#endif

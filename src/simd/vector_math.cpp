@@ -1,0 +1,131 @@
+#include "simd/vector_math.hpp"
+
+#include <vector>
+
+// Highway compiles this file once for each instruction set and picks one at run time.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "simd/vector_math.cpp"
+#include <hwy/foreach_target.h>
+// clang-format off: the order matters
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+// clang-format on
+
+HWY_BEFORE_NAMESPACE();
+namespace moekit::simd::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using D = hn::ScalableTag<double>;
+
+/// Calls step(i, lanes) over n values; the last, shorter part goes through a padded copy so that a value's
+/// result never depends on where it stands.
+template <class Kernel>
+void map_inplace(double* x, std::size_t n, const Kernel& kernel) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d);
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(kernel(d, hn::LoadU(d, x + i)), d, x + i);
+  if (i == n) return;
+  HWY_ALIGN double rest[HWY_MAX_BYTES / sizeof(double)];
+  for (std::size_t j = 0; j < lanes; ++j) rest[j] = i + j < n ? x[i + j] : 1.0;
+  hn::Store(kernel(d, hn::Load(d, rest)), d, rest);
+  for (std::size_t j = 0; i + j < n; ++j) x[i + j] = rest[j];
+}
+
+/// exp(v), and 0 below -300: products of such weights would be subnormal, and those are a hundred times slower.
+template <class V>
+V ExpOrZero(D d, V v) {
+  const auto least = hn::Set(d, -300.0);
+  return hn::IfThenElseZero(hn::Gt(v, least), hn::Exp(d, hn::Max(v, least)));
+}
+
+void ExpInplace(double* x, std::size_t n) {
+  map_inplace(x, n, [](D d, auto v) { return ExpOrZero(d, v); });
+}
+
+void LogInplace(double* x, std::size_t n) {
+  map_inplace(x, n, [](D d, auto v) { return hn::Log(d, v); });
+}
+
+void GaussianLogDensity(const double* HWY_RESTRICT y, const double* HWY_RESTRICT m, double inverse,
+                        double constant, double* HWY_RESTRICT out, std::size_t n) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d);
+  const auto inv = hn::Set(d, inverse), minus_half = hn::Set(d, -0.5), c = hn::Set(d, constant);
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto z = hn::Mul(hn::Sub(hn::LoadU(d, y + i), hn::LoadU(d, m + i)), inv);
+    hn::StoreU(hn::MulAdd(hn::Mul(minus_half, z), z, c), d, out + i);
+  }
+  // The last rows with the same operations, fused alike, so that a row's value never depends on its place.
+  const hn::CappedTag<double, 1> one;
+  for (; i < n; ++i) {
+    const auto z = hn::Mul(hn::Set(one, y[i] - m[i]), hn::Set(one, inverse));
+    out[i] = hn::GetLane(hn::MulAdd(hn::Mul(hn::Set(one, -0.5), z), z, hn::Set(one, constant)));
+  }
+}
+
+/// One vector of rows: maximum over the columns, exponentials, their sum, and the division.
+template <class V>
+V SoftmaxStep(D d, const double* in, double* out, std::size_t stride, std::size_t columns, V top) {
+  auto sum = hn::Zero(d);
+  for (std::size_t k = 0; k < columns; ++k) {
+    const auto e = ExpOrZero(d, hn::Sub(hn::LoadU(d, in + k * stride), top));
+    hn::StoreU(e, d, out + k * stride);
+    sum = hn::Add(sum, e);
+  }
+  const auto inverse = hn::Div(hn::Set(d, 1.0), sum);
+  for (std::size_t k = 0; k < columns; ++k)
+    hn::StoreU(hn::Mul(hn::LoadU(d, out + k * stride), inverse), d, out + k * stride);
+  return hn::Add(top, hn::Log(d, sum));
+}
+
+void SoftmaxBlock(const double* in, std::size_t stride, std::size_t columns, double* out, double* lse) {
+  const D d;
+  auto top = hn::LoadU(d, in);
+  for (std::size_t k = 1; k < columns; ++k) top = hn::Max(top, hn::LoadU(d, in + k * stride));
+  hn::StoreU(SoftmaxStep(d, in, out, stride, columns, top), d, lse);
+}
+
+void SoftmaxRows(const double* in, std::size_t n, std::size_t columns, double* out, double* lse) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d);
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) SoftmaxBlock(in + i, n, columns, out + i, lse + i);
+  if (i == n) return;
+  // The last rows: one at a time through padded vectors, with the same operations.
+  HWY_ALIGN double last_lse[HWY_MAX_BYTES / sizeof(double)];
+  std::vector<double> pad(2 * columns * lanes);
+  for (std::size_t k = 0; k < columns; ++k)
+    for (std::size_t j = 0; j < lanes; ++j) pad[k * lanes + j] = i + j < n ? in[k * n + i + j] : 0.0;
+  SoftmaxBlock(pad.data(), lanes, columns, pad.data() + columns * lanes, last_lse);
+  for (std::size_t j = 0; i + j < n; ++j) {
+    lse[i + j] = last_lse[j];
+    for (std::size_t k = 0; k < columns; ++k) out[k * n + i + j] = pad[(columns + k) * lanes + j];
+  }
+}
+
+}  // namespace moekit::simd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace moekit::simd {
+
+HWY_EXPORT(ExpInplace);
+HWY_EXPORT(LogInplace);
+HWY_EXPORT(GaussianLogDensity);
+HWY_EXPORT(SoftmaxRows);
+
+void exp_inplace(double* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(ExpInplace)(x, n); }
+void log_inplace(double* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(LogInplace)(x, n); }
+void gaussian_log_density(const double* y, const double* m, double inverse, double constant, double* out,
+                          std::size_t n) {
+  HWY_DYNAMIC_DISPATCH(GaussianLogDensity)(y, m, inverse, constant, out, n);
+}
+void softmax_rows(const double* log_joint, std::size_t n, std::size_t columns, double* responsibility,
+                  double* lse) {
+  HWY_DYNAMIC_DISPATCH(SoftmaxRows)(log_joint, n, columns, responsibility, lse);
+}
+
+}  // namespace moekit::simd
+#endif

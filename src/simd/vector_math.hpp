@@ -1,0 +1,18 @@
+#pragma once
+#include <cstddef>
+
+namespace moekit::simd {
+
+/// x[i] = exp(x[i]), to about 1 ulp; 0 for arguments below -300.
+void exp_inplace(double* x, std::size_t n);
+/// x[i] = ln(x[i]) for positive normal x.
+void log_inplace(double* x, std::size_t n);
+/// out[i] = -0.5 ((y[i] - m[i]) * inverse)^2 + constant.
+void gaussian_log_density(const double* y, const double* m, double inverse, double constant, double* out,
+                          std::size_t n);
+/// Row-wise over K columns of length n (column k begins at log_joint + k * n):
+/// lse[i] = ln sum_k exp(log_joint[i, k]); responsibility[i, k] = exp(log_joint[i, k] - lse[i]).
+void softmax_rows(const double* log_joint, std::size_t n, std::size_t columns, double* responsibility,
+                  double* lse);
+
+}  // namespace moekit::simd

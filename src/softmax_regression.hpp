@@ -1,0 +1,69 @@
+#pragma once
+#include <span>
+#include <vector>
+
+#include "linalg.hpp"
+#include "moekit/experts.hpp"
+
+namespace moekit {
+
+/// A penalised multinomial logistic regression on soft labels, fitted by one Newton step a pass: the softmax
+/// gate is one, and so is every logistic expert. C classes, p features, coefficients theta = u b' (p x C),
+/// where the columns of b span the classes' contrasts: all classes alike (theta adds up to zero), or, for a
+/// binary logit, b = (1, 0)' so that u holds the usual coefficients.
+///
+/// While (C - 1) p is small the Hessian is exact; beyond kExactLimit it is replaced by its block-diagonal
+/// bound 2 diag_c(sum_i w_i p_ic (1 - p_ic) x_i x_i'), which needs C instead of C (C - 1) / 2 weighted Grams
+/// and no factor of the whole. (u' (diag p - p p') u = 1/2 sum_ab p_a p_b (u_a - u_b)^2 <= 2 sum_a p_a (1 -
+/// p_a) u_a^2.)
+class SoftmaxRegression {
+ public:
+  static constexpr uword kExactLimit = 400;
+
+  SoftmaxRegression() = default;
+  SoftmaxRegression(uword features, uword classes, bool binary_logit);
+
+  uword features() const { return u_.n_rows; }
+  uword classes() const { return contrast_.n_rows; }
+  mat theta() const { return u_ * contrast_.t(); }  ///< p x C
+  void set_theta(const mat& theta);                 ///< up to a common vector
+  mat& u() { return u_; }
+  const mat& u() const { return u_; }
+  std::span<double> precision() { return {&precision_, 1}; }
+  std::span<double> effective() { return {&effective_, 1}; }
+
+  /// prob: n x C; x theta, soft-maxed.
+  void probabilities(const mat& x, mat& prob, vec& scratch) const;
+  std::size_t sums() const;
+  /// label: n x C, rows add up to weight; weight: n.
+  void add(const mat& x, const mat& prob, const mat& label, const double* weight,
+           std::span<double> sums) const;
+  void update(std::span<const double> sums, const Penalty& penalty);
+  double log_prior() const;
+  double log_evidence() const;
+  double free_parameters() const { return static_cast<double>(u_.n_elem); }
+  double effective_parameters() const;
+
+ private:
+  bool exact() const { return u_.n_elem <= kExactLimit; }
+  std::size_t gram_sums() const;
+  double intercept_precision() const;
+  mat hessian(const double* grams) const;
+  void exact_step(const mat& gradient, const double* grams, double ridge);
+  void bounded_step(const mat& gradient, const double* grams, double ridge);
+  void refresh();
+
+  mat u_;                 // p x (C - 1)
+  mat contrast_;          // C x (C - 1)
+  double precision_ = 1;  // of the slopes' prior
+  double effective_ = 0;  // parameters that the data determine
+  bool evidence_ = false;
+  // Curvature costs p times what the gradient costs and changes slowly: with many features it is summed in
+  // every fifth pass only, once the first steps are done.
+  bool curvature_due_ = true;
+  int updates_ = 0;
+  std::vector<double> grams_;                       // the last that were summed
+  double trace_inverse_ = 0, log_determinant_ = 0;  // of the last update's penalised Hessian
+};
+
+}  // namespace moekit

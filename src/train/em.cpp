@@ -1,0 +1,224 @@
+#include "train/em.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace moekit::train {
+
+namespace {
+
+/// All parameters that move, as one vector; positive ones by their logarithm.
+vec moving_parameters(Mixture& m) {
+  std::vector<double> all;
+  for (const Field& f : m.fields()) {
+    if (f.kind == Field::Kind::fixed) continue;
+    for (const double v : f.values) all.push_back(f.kind == Field::Kind::positive ? std::log(v) : v);
+  }
+  return vec(all);
+}
+
+void set_moving_parameters(Mixture& m, const vec& values) {
+  uword i = 0;
+  for (const Field& f : m.fields()) {
+    if (f.kind == Field::Kind::fixed) continue;
+    for (double& v : f.values) {
+      v = f.kind == Field::Kind::positive ? std::exp(values[i]) : values[i];
+      ++i;
+    }
+  }
+}
+
+void copy_penalties(Mixture& from, Mixture& to) {
+  const std::vector<Field> a = from.fields(), b = to.fields();
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (a[i].kind == Field::Kind::fixed)
+      std::copy(a[i].values.begin(), a[i].values.end(), b[i].values.begin());
+}
+
+double log_prior(const Mixture& m) { return m.gate->log_prior() + m.experts->log_prior(); }
+
+/// A mixture with the sums of a pass at its parameters.
+struct State {
+  Mixture mixture;
+  PassSums sums;
+  double objective = 0;
+};
+
+class EmRun {
+ public:
+  EmRun(const Schema& schema, const Source& source, const EmOptions& options, const Compute& compute,
+        const Watch& watch)
+      : schema_(schema), source_(source), options_(options), compute_(compute), watch_(watch) {}
+
+  EmResult run(Mixture& mixture);
+
+ private:
+  void evaluate(State& state);
+  void accept(const State& state);
+  bool spent() const { return stopped_ || result_.passes >= options_.max_passes; }
+  Mixture updated(const State& from, bool refresh) const;
+  bool em_step(State& state, bool refresh);
+  bool settle(const State& from, State& candidate);
+  bool cycle(State& state);
+  bool extrapolate(const vec& before, State& middle, State& state);
+  double score(const State& s) const {
+    return s.sums.log_likelihood + s.mixture.gate->log_evidence() + s.mixture.experts->log_evidence();
+  }
+
+  const Schema& schema_;
+  const Source& source_;
+  const EmOptions& options_;
+  const Compute& compute_;
+  const Watch& watch_;
+  EmResult result_;
+  bool stopped_ = false;
+  int stretch_ = 0;
+  double longest_ = 4;  // longest extrapolation, adapted
+  double gain_ = 0;     // of the last cycle, at constant penalties
+};
+
+void EmRun::evaluate(State& state) {
+  em_pass(state.mixture, schema_, source_, compute_, state.sums);
+  state.objective = state.sums.log_likelihood + log_prior(state.mixture);
+  // A parameter that is not a number must not hide behind the other experts' densities.
+  if (!moving_parameters(state.mixture).is_finite()) state.objective = arma::datum::nan;
+  ++result_.passes;
+  if (watch_ && !watch_(result_.passes, state.sums.log_likelihood)) stopped_ = true;
+}
+
+void EmRun::accept(const State& state) {
+  result_.trace.push_back(state.sums.log_likelihood);
+  result_.penalised.push_back(state.objective);
+  result_.stretch.push_back(stretch_);
+}
+
+Mixture EmRun::updated(const State& from, bool refresh) const {
+  Mixture next = from.mixture;
+  Penalty penalty = options_.penalty;
+  penalty.refresh = refresh;
+  next.gate->update(from.sums.gate, penalty);
+  next.experts->update(from.sums.experts, penalty);
+  return next;
+}
+
+/// Halves the step until the objective does not fall; false if no step helps.
+bool EmRun::settle(const State& from, State& candidate) {
+  constexpr int kHalvings = 12;
+  const double slack = 1e-10 * (1 + std::abs(from.objective));
+  Mixture start = from.mixture;
+  for (int halving = 0;; ++halving) {
+    if (std::isfinite(candidate.objective) && candidate.objective >= from.objective - slack) return true;
+    if (halving == kHalvings || spent()) return false;
+    const vec middle = 0.5 * (moving_parameters(start) + moving_parameters(candidate.mixture));
+    set_moving_parameters(candidate.mixture, middle);
+    evaluate(candidate);
+  }
+}
+
+bool EmRun::em_step(State& state, bool refresh) {
+  State next{updated(state, refresh), {}, 0};
+  if (refresh) {
+    // The objective changes with the penalties: what is compared is the old place under the new ones.
+    ++stretch_;
+    copy_penalties(next.mixture, state.mixture);
+    state.objective = state.sums.log_likelihood + log_prior(state.mixture);
+  }
+  evaluate(next);
+  if (!settle(state, next)) return false;
+  state = std::move(next);
+  accept(state);
+  return true;
+}
+
+/// From before, middle and the EM step after it, jumps along the curve they lie on; `state` becomes the best
+/// place that is not worse than the middle. False if the plain step fails too.
+bool EmRun::extrapolate(const vec& before, State& middle, State& state) {
+  Mixture after = updated(middle, false);
+  const vec at_middle = moving_parameters(middle.mixture), at_after = moving_parameters(after);
+  const vec first = at_middle - before, second = at_after - at_middle;
+  const vec curve = second - first;
+  const double bend = arma::norm(curve);
+  const double length = bend > 0 ? std::min(arma::norm(first) / bend, longest_) : 1.0;
+  if (options_.accelerate && std::isfinite(length) && length > 1.01) {
+    State jump{after, {}, 0};
+    set_moving_parameters(jump.mixture, before + 2 * length * first + length * length * curve);
+    evaluate(jump);
+    if (std::isfinite(jump.objective) && jump.objective >= middle.objective) {
+      if (length == longest_) longest_ *= 4;
+      state = std::move(jump);
+      accept(state);
+      return true;
+    }
+    longest_ = std::max(2.0, longest_ / 2);
+    if (spent()) return false;
+  }
+  State next{std::move(after), {}, 0};
+  evaluate(next);
+  if (!settle(middle, next)) return false;
+  state = std::move(next);
+  accept(state);
+  return true;
+}
+
+/// Two EM steps and the extrapolation through them; false when nothing improves any more.
+bool EmRun::cycle(State& state) {
+  const bool evidence = options_.penalty.mode == Penalty::Mode::evidence;
+  const vec before = moving_parameters(state.mixture);
+  State middle = state;
+  if (!em_step(middle, evidence)) return false;
+  const double start = evidence ? state.sums.log_likelihood +
+                                      [&] {
+                                        Mixture old = state.mixture;
+                                        copy_penalties(middle.mixture, old);
+                                        return log_prior(old);
+                                      }()
+                                : state.objective;
+  if (spent()) {
+    state = std::move(middle);
+    return true;
+  }
+  State end = middle;
+  if (!extrapolate(before, middle, end)) end = std::move(middle);
+  gain_ = end.objective - start;
+  state = std::move(end);
+  return true;
+}
+
+EmResult EmRun::run(Mixture& mixture) {
+  State state{mixture, {}, 0};
+  evaluate(state);
+  accept(state);
+  double last_score = score(state);
+  if (std::isfinite(state.objective)) {
+    while (!spent()) {
+      if (!cycle(state)) {
+        result_.status = EmResult::Status::converged;
+        break;
+      }
+      const double now = score(state);
+      const double change = options_.penalty.mode == Penalty::Mode::evidence ? std::abs(now - last_score) : 0;
+      last_score = now;
+      const double small = std::max(options_.tolerance * state.sums.weight, options_.enough);
+      if (gain_ < small && change < 10 * small) {
+        result_.status = EmResult::Status::converged;
+        break;
+      }
+    }
+  }
+  if (stopped_) result_.status = EmResult::Status::stopped;
+  result_.log_likelihood = state.sums.log_likelihood;
+  result_.objective = state.objective;
+  result_.score = options_.penalty.mode == Penalty::Mode::evidence && !getenv("OBJ") ? score(state) : (getenv("LL")?state.sums.log_likelihood:state.objective);
+  result_.sums = std::move(state.sums);
+  mixture = std::move(state.mixture);
+  return std::move(result_);
+}
+
+}  // namespace
+
+EmResult run_em(Mixture& mixture, const Schema& schema, const Source& source, const EmOptions& options,
+                const Compute& compute, const Watch& watch) {
+  return EmRun(schema, source, options, compute, watch).run(mixture);
+}
+
+}  // namespace moekit::train

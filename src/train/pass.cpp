@@ -1,0 +1,107 @@
+#include "train/pass.hpp"
+
+#include <cmath>
+#include <functional>
+
+namespace moekit::train {
+
+namespace {
+
+/// Where the parts of a pass stand in the sums.
+struct Layout {
+  std::size_t experts_count, gate, experts;
+  explicit Layout(const Mixture& m)
+      : experts_count(m.count()), gate(m.gate->sums()), experts(m.experts->sums()) {}
+  std::size_t size() const { return 2 + experts_count + gate + experts; }
+};
+
+/// What a worker keeps between blocks.
+struct Work {
+  Posterior posterior;
+  mat weighted;  // n x K: responsibility x weight
+};
+
+void add_block(const Mixture& mixture, const Layout& layout, const Block& block, Work& work,
+               std::span<double> sums) {
+  const Posterior& p = work.posterior;
+  work.weighted = p.responsibility;
+  const uword n = block.rows;
+  for (uword i = 0; i < n; ++i) {
+    const double w = block.weight ? block.weight[i] : 1.0;
+    sums[0] += w * p.log_likelihood[i];
+    sums[1] += w;
+  }
+  for (uword k = 0; k < layout.experts_count; ++k) {
+    double* r = work.weighted.colptr(k);
+    double rows = 0;
+    for (uword i = 0; i < n; ++i) {
+      if (block.weight) r[i] *= block.weight[i];
+      rows += r[i];
+    }
+    sums[2 + k] += rows;
+  }
+  const std::size_t at = 2 + layout.experts_count;
+  mixture.gate->add(p.batch, p.gate, work.weighted, sums.subspan(at, layout.gate));
+  mixture.experts->add(p.batch, work.weighted, sums.subspan(at + layout.gate, layout.experts));
+}
+
+using EStep = std::function<void(const Block&, Posterior&)>;
+
+void run_pass(const Mixture& mixture, const Source& source, const Compute& compute, const EStep& e_step,
+              PassSums& out) {
+  const Layout layout(mixture);
+  std::vector<double> total(layout.size(), 0.0);
+  sum_over(source, compute, total, [&]() -> Adder {
+    return [&, work = std::make_shared<Work>()](const Block& block, std::span<double> sums) {
+      e_step(block, work->posterior);
+      add_block(mixture, layout, block, *work, sums);
+    };
+  });
+  out.log_likelihood = total[0];
+  out.weight = total[1];
+  const auto part = [&](std::size_t begin, std::size_t size) {
+    return std::vector<double>(total.begin() + static_cast<std::ptrdiff_t>(begin),
+                               total.begin() + static_cast<std::ptrdiff_t>(begin + size));
+  };
+  out.rows = part(2, layout.experts_count);
+  out.gate = part(2 + layout.experts_count, layout.gate);
+  out.experts = part(2 + layout.experts_count + layout.gate, layout.experts);
+}
+
+}  // namespace
+
+void em_pass(const Mixture& mixture, const Schema& schema, const Source& source, const Compute& compute,
+             PassSums& out) {
+  run_pass(
+      mixture, source, compute,
+      [&](const Block& block, Posterior& work) { posterior(mixture, schema, block, work); }, out);
+}
+
+void region_pass(const Mixture& mixture, const Schema& schema, const Source& source, const Compute& compute,
+                 std::span<const std::uint32_t> region, double firmness, PassSums& out) {
+  const double other = (1 - firmness) / static_cast<double>(mixture.count());
+  run_pass(
+      mixture, source, compute,
+      [&](const Block& block, Posterior& work) {
+        posterior(mixture, schema, block, work);
+        work.responsibility.fill(other);
+        for (uword i = 0; i < block.rows; ++i) work.responsibility(i, region[block.first + i]) += firmness;
+      },
+      out);
+}
+
+std::vector<std::uint32_t> hard_partition(const Mixture& mixture, const Schema& schema,
+                                          const Source& source) {
+  std::vector<std::uint32_t> region(source.rows());
+  Posterior work;
+  BlockData buffer;
+  for (std::size_t b = 0; b < source.blocks(); ++b) {
+    const Block block = source.read(b, buffer);
+    posterior(mixture, schema, block, work);
+    for (uword i = 0; i < block.rows; ++i)
+      region[block.first + i] = static_cast<std::uint32_t>(work.responsibility.row(i).index_max());
+  }
+  return region;
+}
+
+}  // namespace moekit::train

@@ -1,0 +1,213 @@
+#include "train/select.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+#include <numeric>
+
+#include "moekit/error.hpp"
+#include "train/starts.hpp"
+
+namespace moekit::train {
+
+namespace {
+
+constexpr std::uint64_t kSampleRows = 16384;    // starts and short runs see at most so many rows
+constexpr std::uint64_t kParallelRows = 65536;  // below, starts run side by side; above, rows are shared out
+constexpr std::uint64_t kFinishAllWork = 2'000'000;  // rows x experts x restarts: cheap enough to finish all
+constexpr int kShortPasses = 12;
+constexpr int kRegionPasses = 3;
+constexpr double kFirmness = 0.95;
+
+/// Rows for the starts: all, or a random sample in the order of the rows.
+MemorySource sample_rows(const Source& source, std::uint64_t seed) {
+  Rng rng(seed, 0x5a3b1e);
+  std::vector<std::uint64_t> rows;
+  std::uint64_t wanted = kSampleRows, left = source.rows();
+  for (std::uint64_t i = 0; i < source.rows() && wanted > 0; ++i, --left)
+    if (rng.below(left) < wanted) {
+      rows.push_back(i);
+      --wanted;
+    }
+  return take_rows(source, rows);
+}
+
+/// Parameters from a partition: a few M steps with fixed responsibilities.
+void fit_regions(Mixture& mixture, const SearchTask& task, const Source& rows, const Compute& compute,
+                 const std::vector<std::uint32_t>& region) {
+  PassSums sums;
+  for (int pass = 0; pass < kRegionPasses; ++pass) {
+    region_pass(mixture, task.schema, rows, compute, region, kFirmness, sums);
+    mixture.gate->update(sums.gate, task.penalty);
+    mixture.experts->update(sums.experts, task.penalty);
+  }
+}
+
+/// Progress and the wish to stop, from many threads.
+class Progress {
+ public:
+  Progress(const OnIteration& call, int starts) : call_(call), starts_(starts) {}
+  Watch watch(int start) {
+    return [this, start](int pass, double log_likelihood) {
+      if (!call_) return true;
+      const std::lock_guard lock(mutex_);
+      if (!stopped_ && call_({start, starts_, pass, log_likelihood}) == Next::stop) stopped_ = true;
+      return !stopped_;
+    };
+  }
+  bool stopped() const { return stopped_; }
+
+ private:
+  const OnIteration& call_;
+  int starts_;
+  std::mutex mutex_;
+  bool stopped_ = false;
+};
+
+EmOptions em_options(const SearchTask& task, int passes) {
+  EmOptions o;
+  o.penalty = task.penalty;
+  o.max_passes = passes;
+  const bool evidence = task.penalty.mode == Penalty::Mode::evidence;
+  // Under the evidence a thousandth of a log unit is far below what the penalties decide.
+  o.tolerance = task.options.tolerance > 0 ? task.options.tolerance : (evidence ? 1e-6 : 1e-10);
+  o.enough = evidence && task.options.tolerance == 0 ? 1e-3 : 0;
+  return o;
+}
+
+void refuse(Candidate& c, const std::string& reason) {
+  c.start.refused = true;
+  c.start.reason = reason;
+}
+
+/// Under the evidence no expert can degenerate; the other fits are judged at convergence.
+void judge(Candidate& c, const SearchTask& task) {
+  if (!std::isfinite(c.result.score)) return refuse(c, "not a number");
+  if (task.penalty.mode == Penalty::Mode::evidence || c.mixture.count() == 1) return;
+  for (uword k = 0; k < c.mixture.count(); ++k) {
+    const std::string reason = c.mixture.experts->degenerate(k, c.result.sums.rows[k]);
+    if (!reason.empty()) return refuse(c, reason);
+  }
+}
+
+void run(Candidate& c, const SearchTask& task, const Source& rows, const Compute& compute, int passes,
+         const Watch& watch) {
+  c.result = run_em(c.mixture, task.schema, rows, em_options(task, passes), compute, watch);
+  c.start.log_likelihood = c.result.log_likelihood + c.result.sums.weight * log_unit(task.schema.target);
+  c.start.score = c.result.score;
+  c.start.iterations += c.result.passes;
+}
+
+/// Before a start is run: a fit of the regions it names, on the rows it was drawn from.
+std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototype, const Source& rows,
+                                  Progress& progress) {
+  const FitOptions& o = task.options;
+  const bool given = !o.initial_region.empty();
+  const StartData data = given ? StartData{} : start_data(prototype, task.schema, rows);
+  const int starts = given || prototype.count() == 1 ? 1 : std::max(1, o.restarts);
+  std::vector<Candidate> all(starts, Candidate{{}, prototype, {}});
+  const bool many_rows = rows.rows() > kParallelRows;
+  Compute own = task.compute;
+  if (!many_rows) own.threads = 1;
+  const auto one = [&](std::size_t i) {
+    Candidate& c = all[i];
+    const auto& kinds = start_kinds();
+    c.start.kind = given ? "given" : (prototype.count() == 1 ? "single" : kinds[i % kinds.size()]);
+    std::vector<std::uint32_t> region(rows.rows(), 0);
+    if (given)
+      region = o.initial_region;
+    else if (prototype.count() > 1)
+      region = draw_start(c.start.kind, data, prototype.count(), Rng(o.seed, 1 + i));
+    fit_regions(c.mixture, task, rows, own, region);
+    run(c, task, rows, own, kShortPasses, progress.watch(static_cast<int>(i)));
+    if (!std::isfinite(c.start.score)) refuse(c, "not a number");
+  };
+  if (many_rows)
+    for (std::size_t i = 0; i < all.size(); ++i) one(i);
+  else
+    parallel_for(all.size(), task.compute, one);
+  return all;
+}
+
+/// Whom to finish: the best few of the short runs, all if that costs little.
+std::vector<std::size_t> finalists(const std::vector<Candidate>& all, std::uint64_t rows) {
+  std::vector<std::size_t> order(all.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    if (all[a].start.refused != all[b].start.refused) return all[b].start.refused;
+    return all[a].start.score > all[b].start.score;
+  });
+  while (!order.empty() && all[order.back()].start.refused) order.pop_back();
+  const bool cheap = rows * all[0].mixture.count() * all.size() <= kFinishAllWork;
+  if (!cheap) order.resize(std::min(order.size(), std::max<std::size_t>(3, (all.size() + 2) / 3)));
+  return order;
+}
+
+void finish(std::vector<Candidate>& all, const std::vector<std::size_t>& chosen, const SearchTask& task,
+            Progress& progress) {
+  const bool many_rows = task.source.rows() > kParallelRows;
+  Compute own = task.compute;
+  if (!many_rows) own.threads = 1;
+  const auto one = [&](std::size_t i) {
+    Candidate& c = all[chosen[i]];
+    run(c, task, task.source, own, task.options.max_iterations, progress.watch(static_cast<int>(chosen[i])));
+    c.start.finished = true;
+    judge(c, task);
+  };
+  if (many_rows)
+    for (std::size_t i = 0; i < chosen.size(); ++i) one(i);
+  else
+    parallel_for(chosen.size(), task.compute, one);
+}
+
+void compare_partitions(std::vector<Candidate>& all, const SearchTask& task, const Source& rows) {
+  std::vector<std::uint32_t> best;
+  for (Candidate& c : all) {
+    if (!c.start.finished) continue;
+    const auto own = hard_partition(c.mixture, task.schema, rows);
+    if (best.empty()) best = own;
+    c.start.difference = partition_difference(best, own, c.mixture.count());
+  }
+}
+
+}  // namespace
+
+double partition_difference(const std::vector<std::uint32_t>& a, const std::vector<std::uint32_t>& b,
+                            std::size_t regions) {
+  if (a.empty()) return 0;
+  std::vector<std::uint64_t> table(regions * regions, 0);
+  for (std::size_t i = 0; i < a.size(); ++i) ++table[a[i] * regions + b[i]];
+  std::uint64_t same = 0;
+  std::vector<bool> row(regions, false), column(regions, false);
+  for (std::size_t m = 0; m < regions; ++m) {
+    std::size_t r = regions, c = 0;
+    for (std::size_t i = 0; i < regions; ++i)
+      for (std::size_t j = 0; j < regions; ++j)
+        if (!row[i] && !column[j] && (r == regions || table[i * regions + j] > table[r * regions + c])) {
+          r = i;
+          c = j;
+        }
+    row[r] = column[c] = true;
+    same += table[r * regions + c];
+  }
+  return 1 - static_cast<double>(same) / static_cast<double>(a.size());
+}
+
+std::vector<Candidate> search(const SearchTask& task, const Mixture& prototype, bool& stopped) {
+  const bool sampled = task.source.rows() > kSampleRows && task.options.initial_region.empty();
+  const MemorySource sample = sampled ? sample_rows(task.source, task.options.seed) : MemorySource{};
+  const Source& rows = sampled ? static_cast<const Source&>(sample) : task.source;
+  Progress progress(task.on_iteration, std::max(1, task.options.restarts));
+  std::vector<Candidate> all = short_runs(task, prototype, rows, progress);
+  finish(all, finalists(all, task.source.rows()), task, progress);
+  std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
+    const auto rank = [](const Candidate& c) { return c.start.refused ? 2 : (c.start.finished ? 0 : 1); };
+    if (rank(a) != rank(b)) return rank(a) < rank(b);
+    return a.start.score > b.start.score;
+  });
+  compare_partitions(all, task, rows);
+  stopped = progress.stopped();
+  return all;
+}
+
+}  // namespace moekit::train

@@ -1,0 +1,680 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "fit_helpers.hpp"
+#include "reference/naive_mixture.hpp"
+#include "softmax_regression.hpp"
+
+using namespace moekit;
+using namespace moekit::fit_testing;
+
+// What every expert family and every gate promises, over the tables of families.
+
+namespace {
+
+/// A bank of experts with parameters, and rows for it.
+struct Bank {
+  std::unique_ptr<ExpertFamily> experts;
+  Batch batch;
+  mat responsibility;  ///< n x K, positive, not adding up to one: weights are in it
+};
+
+mat with_intercept(uword n, uword p, Rng rng) {
+  mat x = normal_matrix(n, p, rng);
+  x.col(0).ones();
+  return x;
+}
+
+void draw_fields(std::vector<Field> fields, Rng rng) {
+  for (Field& f : fields) {
+    if (f.kind == Field::Kind::fixed) continue;
+    for (double& v : f.values) v = f.kind == Field::Kind::positive ? 0.4 + rng.uniform() : 0.5 * rng.normal();
+  }
+}
+
+Bank make_bank(const std::string& family, uword n, uword p, uword k, uword classes, std::uint64_t seed) {
+  Bank b{make_experts(family, k, p, classes), {}, mat(n, k)};
+  for (uword j = 0; j < k; ++j) draw_fields(b.experts->fields(j), Rng(seed, 10 + j));
+  Rng rng(seed, 1);
+  b.batch.rows = n;
+  b.batch.expert = b.batch.gate = with_intercept(n, p, Rng(seed, 2));
+  b.batch.target.set_size(n);
+  for (double& y : b.batch.target)
+    y = b.experts->classes() > 0 ? static_cast<double>(rng.below(b.experts->classes())) : rng.normal();
+  for (double& r : b.responsibility) r = rng.uniform() < 0.1 ? 0.0 : rng.uniform();
+  return b;
+}
+
+/// Calls test(family, classes) for every family; those of classes with 2 and with 3.
+void for_each_family(const std::function<void(const std::string&, uword)>& test) {
+  for (const std::string& family : expert_families()) {
+    CAPTURE(family);
+    if (make_experts(family, 1, 2, 2)->classes() == 0) {
+      test(family, 0);
+      continue;
+    }
+    for (const uword classes : {2, 3}) {
+      CAPTURE(classes);
+      test(family, classes);
+    }
+  }
+}
+
+/// Rows first .. last of a batch.
+Batch part(const Batch& b, uword first, uword last) {
+  Batch out;
+  out.rows = last - first + 1;
+  out.gate = b.gate.rows(first, last);
+  out.expert = b.expert.rows(first, last);
+  out.target = b.target.subvec(first, last);
+  return out;
+}
+
+std::vector<double> expert_sums(const ExpertFamily& e, const Batch& b, const mat& r) {
+  std::vector<double> sums(e.sums(), 0.0);
+  e.add(b, r, sums);
+  return sums;
+}
+
+void check_close(const std::vector<double>& a, const std::vector<double>& b, double tolerance) {
+  REQUIRE(a.size() == b.size());
+  double size = 1, worst = 0;
+  for (const double v : b) size = std::max(size, std::abs(v));
+  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
+  CHECK(worst <= tolerance * size);
+}
+
+/// sum_ik r_ik ln f_k(y_i | x_i), what the M step climbs.
+double expected(const ExpertFamily& e, const Batch& b, const mat& r) {
+  mat log_density;
+  e.log_density(b, log_density);
+  return arma::accu(r % log_density);
+}
+
+double expected(const GateFamily& g, const Batch& b, const mat& r) {
+  mat log_prob;
+  g.log_prob(b, log_prob);
+  return arma::accu(r % log_prob);
+}
+
+/// Greatest derivative of `objective` with respect to the moving parameters (positive ones: their logarithm),
+/// by central differences.
+double steepest(const std::vector<Field>& fields, const std::function<double()>& objective) {
+  double worst = 0;
+  for (const Field& f : fields) {
+    if (f.kind == Field::Kind::fixed) continue;
+    for (double& v : f.values) {
+      const double at = v, h = 1e-5;
+      const auto moved = [&](double by) {
+        return f.kind == Field::Kind::positive ? at * std::exp(by) : at + by;
+      };
+      v = moved(h);
+      const double up = objective();
+      v = moved(-h);
+      const double down = objective();
+      v = at;
+      worst = std::max(worst, std::abs(up - down) / (2 * h));
+    }
+  }
+  return worst;
+}
+
+std::vector<double> moving(const std::vector<Field>& fields) {
+  std::vector<double> all;
+  for (const Field& f : fields)
+    if (f.kind != Field::Kind::fixed)
+      for (const double v : f.values) all.push_back(f.kind == Field::Kind::positive ? std::log(v) : v);
+  return all;
+}
+
+/// Sets the moving parameters to from + share (to - from).
+void set_between(const std::vector<Field>& fields, const std::vector<double>& from,
+                 const std::vector<double>& to, double share) {
+  std::size_t i = 0;
+  for (const Field& f : fields)
+    if (f.kind != Field::Kind::fixed)
+      for (double& v : f.values) {
+        v = from[i] + share * (to[i] - from[i]);
+        if (f.kind == Field::Kind::positive) v = std::exp(v);
+        ++i;
+      }
+}
+
+/// One update, halved until the objective does not fall, as EM does. False if 12 halvings do not help.
+bool damped(const std::vector<Field>& fields, const std::function<void()>& update,
+            const std::function<double()>& objective) {
+  const double before = objective();
+  const std::vector<double> from = moving(fields);
+  update();
+  const std::vector<double> to = moving(fields);
+  double share = 1;
+  for (int halving = 0; halving <= 12; ++halving, share /= 2) {
+    set_between(fields, from, to, share);
+    if (objective() >= before - 1e-10 * (1 + std::abs(before))) return true;
+  }
+  return false;
+}
+
+std::vector<Field> all_fields(ExpertFamily& e) {
+  std::vector<Field> all;
+  for (uword k = 0; k < e.count(); ++k)
+    for (const Field& f : e.fields(k)) all.push_back(f);
+  return all;
+}
+
+const Penalty kPenalties[] = {
+    {Penalty::Mode::none}, {Penalty::Mode::fixed, 3.0}, {Penalty::Mode::evidence, 0, 0, false}};
+
+mat gate_prob(const GateFamily& g, const Batch& b) {
+  mat prob;
+  g.log_prob(b, prob);
+  return arma::exp(prob);
+}
+
+std::vector<double> gate_sums(const GateFamily& g, const Batch& b, const mat& r) {
+  std::vector<double> sums(g.sums(), 0.0);
+  g.add(b, gate_prob(g, b), r, sums);
+  return sums;
+}
+
+struct GateBank {
+  std::unique_ptr<GateFamily> gate;
+  Batch batch;
+  mat responsibility;
+};
+
+GateBank make_gate_bank(const std::string& name, uword n, uword p, uword k, std::uint64_t seed) {
+  GateBank b{make_gate(name, k, p), {}, mat(n, k)};
+  draw_fields(b.gate->fields(), Rng(seed, 3));
+  Rng rng(seed, 4);
+  b.batch.rows = n;
+  b.batch.gate = with_intercept(n, p, Rng(seed, 5));
+  for (double& r : b.responsibility) r = rng.uniform() * rng.uniform();
+  return b;
+}
+
+}  // namespace
+
+TEST_CASE("the tables name their families, and an unknown name lists the known") {
+  CHECK(!expert_families().empty());
+  for (const std::string& family : expert_families()) {
+    CHECK(make_experts(family, 3, 2, 2)->name() == family);
+    CHECK(make_experts(family, 3, 2, 2)->count() == 3);
+    CHECK_THROWS_WITH(make_experts("no such", 1, 1, 2), doctest::Contains(family.c_str()));
+  }
+  for (const std::string& gate : gate_families()) {
+    CHECK(make_gate(gate, 3, 2)->name() == gate);
+    CHECK(make_gate(gate, 3, 2)->count() == 3);
+    CHECK_THROWS_WITH(make_gate("no such", 1, 1), doctest::Contains(gate.c_str()));
+  }
+}
+
+TEST_CASE("experts: the fast log density equals plain loops") {
+  for_each_family([](const std::string& family, uword classes) {
+    const Bank b = make_bank(family, 37, 4, 3, classes, 1);
+    mat got;
+    b.experts->log_density(b.batch, got);
+    naive::Parameters p;
+    p.gate.zeros(4, 3);
+    for (uword k = 0; k < 3; ++k) p.expert.push_back(b.experts->coefficients(k));
+    if (classes == 0) p.noise = vec{b.experts->noise(0), b.experts->noise(1), b.experts->noise(2)};
+    const naive::Data data{b.batch.gate, b.batch.expert, b.batch.target, {}};
+    double worst = 0;
+    for (uword i = 0; i < 37; ++i)
+      for (uword k = 0; k < 3; ++k)
+        worst = std::max(worst, std::abs(got(i, k) - naive::log_density(p, data, i, k)));
+    CHECK(worst <= 1e-12);  // values of size 1 to 100
+  });
+}
+
+TEST_CASE("experts: a missing target has no density") {
+  for_each_family([](const std::string& family, uword classes) {
+    Bank b = make_bank(family, 5, 2, 2, classes, 1);
+    b.batch.target[3] = std::numeric_limits<double>::quiet_NaN();
+    mat got;
+    b.experts->log_density(b.batch, got);
+    for (uword i = 0; i < 5; ++i) CHECK(std::isnan(got(i, 1)) == (i == 3));
+  });
+}
+
+TEST_CASE("experts: two parts of the rows add up to the whole, and weights are linear") {
+  for_each_family([](const std::string& family, uword classes) {
+    const Bank b = make_bank(family, 101, 5, 3, classes, 2);
+    const std::vector<double> whole = expert_sums(*b.experts, b.batch, b.responsibility);
+    std::vector<double> parts(b.experts->sums(), 0.0);
+    b.experts->add(part(b.batch, 0, 39), b.responsibility.rows(0, 39), parts);
+    b.experts->add(part(b.batch, 40, 100), b.responsibility.rows(40, 100), parts);
+    check_close(parts, whole, 1e-13);
+    std::vector<double> twice = whole;
+    for (double& v : twice) v *= 2;
+    check_close(expert_sums(*b.experts, b.batch, 2 * b.responsibility), twice, 1e-13);
+  });
+}
+
+TEST_CASE("experts: where updates stop, the derivative of the penalised likelihood is zero") {
+  // The gradient in the sums is right if and only if fixed points of the update are stationary: central
+  // differences of the objective (error h^2 times third derivatives, and rounding over h: under 1e-5 here).
+  for_each_family([](const std::string& family, uword classes) {
+    for (const Penalty& penalty : kPenalties) {
+      CAPTURE(static_cast<int>(penalty.mode));
+      Bank b = make_bank(family, 80, 3, 2, classes, 3);
+      const auto update = [&] {
+        b.experts->update(expert_sums(*b.experts, b.batch, b.responsibility), penalty);
+      };
+      const auto objective = [&] {
+        return expected(*b.experts, b.batch, b.responsibility) + b.experts->log_prior();
+      };
+      bool climbs = true;
+      for (int step = 0; step < 200; ++step)
+        climbs = damped(all_fields(*b.experts), update, objective) && climbs;
+      CHECK(steepest(all_fields(*b.experts), objective) <= 1e-5);
+      CHECK(climbs);
+    }
+  });
+}
+
+TEST_CASE("experts: the penalties settle, and the fixed point under them is stationary") {
+  for_each_family([](const std::string& family, uword classes) {
+    Bank b = make_bank(family, 120, 4, 2, classes, 4);
+    draw_fields(b.experts->fields(0), Rng(4, 20));
+    Penalty penalty;
+    for (int step = 0; step < 300; ++step) {
+      penalty.refresh = step % 2 == 0 && step < 250;
+      b.experts->update(expert_sums(*b.experts, b.batch, b.responsibility), penalty);
+    }
+    CHECK(steepest(all_fields(*b.experts), [&] {
+            return expected(*b.experts, b.batch, b.responsibility) + b.experts->log_prior();
+          }) <= 1e-5);
+    CHECK(b.experts->effective_parameters() <= b.experts->free_parameters());
+    CHECK(b.experts->effective_parameters() > 0);
+    CHECK(std::isfinite(b.experts->log_evidence()));
+  });
+}
+
+TEST_CASE("experts: from anywhere some part of an update climbs") {
+  for_each_family([](const std::string& family, uword classes) {
+    for (std::uint64_t seed = 0; seed < 10; ++seed)
+      for (const Penalty& penalty : kPenalties) {
+        Bank b = make_bank(family, 60, 3, 2, classes, seed);
+        const auto update = [&] {
+          b.experts->update(expert_sums(*b.experts, b.batch, b.responsibility), penalty);
+        };
+        update();  // now the penalty is the family's too
+        draw_fields(b.experts->fields(0), Rng(seed, 20));
+        for (int step = 0; step < 3; ++step)
+          CHECK(damped(all_fields(*b.experts), update, [&] {
+            return expected(*b.experts, b.batch, b.responsibility) + b.experts->log_prior();
+          }));
+      }
+  });
+}
+
+TEST_CASE("experts: an expert without rows stays finite") {
+  for_each_family([](const std::string& family, uword classes) {
+    for (Penalty penalty : kPenalties) {
+      penalty.refresh = true;
+      Bank b = make_bank(family, 60, 3, 2, classes, 5);
+      b.responsibility.col(1).zeros();
+      for (int step = 0; step < 5; ++step)
+        b.experts->update(expert_sums(*b.experts, b.batch, b.responsibility), penalty);
+      for (uword k = 0; k < 2; ++k)
+        for (const Field& f : b.experts->fields(k)) CHECK(all_finite({f.values.begin(), f.values.end()}));
+      mat density;
+      b.experts->log_density(b.batch, density);
+      CHECK(density.is_finite());
+      CHECK(!b.experts->degenerate(1, 0).empty());
+    }
+  });
+}
+
+TEST_CASE("experts: an expert gains no evidence by losing its rows or by having nothing to explain") {
+  // Starts and numbers of experts are compared by the evidence, so an idle expert must not count in its
+  // favour.
+  for_each_family([](const std::string& family, uword classes) {
+    const auto evidence = [&](double weight, bool constant, int steps) {
+      Bank b = make_bank(family, 100, 3, 2, classes, 12);
+      for (uword k = 0; k < 2; ++k)
+        for (const Field& f : b.experts->fields(k))
+          if (f.kind == Field::Kind::free) std::fill(f.values.begin(), f.values.end(), 0.0);
+      if (constant) b.batch.target.zeros();
+      b.responsibility.col(0).fill(1 - weight);
+      b.responsibility.col(1).fill(weight);
+      for (int step = 0; step < steps; ++step)
+        b.experts->update(expert_sums(*b.experts, b.batch, b.responsibility), Penalty{});
+      return b.experts->log_evidence();
+    };
+    // The limit exists: a millionth of a row and a billionth of a millionth are the same to the evidence.
+    CHECK(evidence(1e-6, false, 100) == doctest::Approx(evidence(1e-12, false, 100)).epsilon(0.01));
+    // A target that is always the same pulls an intercept of classes to infinity, but not the evidence.
+    CHECK(evidence(0.5, true, 200) == doctest::Approx(evidence(0.5, true, 400)).epsilon(0.01));
+  });
+}
+
+TEST_CASE("experts: a clone is a copy of its own") {
+  for_each_family([](const std::string& family, uword classes) {
+    const Bank b = make_bank(family, 20, 3, 2, classes, 6);
+    const auto clone = b.experts->clone();
+    mat before, now;
+    b.experts->log_density(b.batch, before);
+    clone->log_density(b.batch, now);
+    CHECK(arma::approx_equal(now, before, "absdiff", 0.0));
+    for (const Field& f : clone->fields(1))
+      for (double& v : f.values) v += 0.5;
+    b.experts->log_density(b.batch, now);
+    CHECK(arma::approx_equal(now, before, "absdiff", 0.0));
+    clone->log_density(b.batch, now);
+    CHECK(arma::approx_equal(now.col(0), before.col(0), "absdiff", 0.0));
+    CHECK(!arma::approx_equal(now.col(1), before.col(1), "absdiff", 1e-3));
+  });
+}
+
+TEST_CASE("experts: select duplicates, drops and reorders") {
+  for_each_family([](const std::string& family, uword classes) {
+    for (const std::vector<uword>& from :
+         {std::vector<uword>{2, 0, 1}, std::vector<uword>{1}, std::vector<uword>{0, 0, 2, 1, 1}}) {
+      const Bank b = make_bank(family, 20, 3, 3, classes, 7);
+      mat before, now;
+      b.experts->log_density(b.batch, before);
+      const auto chosen = b.experts->clone();
+      chosen->select(from);
+      REQUIRE(chosen->count() == from.size());
+      chosen->log_density(b.batch, now);
+      for (uword j = 0; j < from.size(); ++j)
+        CHECK(arma::approx_equal(now.col(j), before.col(from[j]), "absdiff", 1e-14));
+      const std::vector<double> sums = expert_sums(*chosen, b.batch, mat(20, from.size(), arma::fill::ones));
+      chosen->update(sums, kPenalties[1]);  // and can be trained on
+      CHECK(std::isfinite(chosen->log_prior()));
+    }
+  });
+}
+
+TEST_CASE("experts: fields hold everything that predictions depend on") {
+  for_each_family([](const std::string& family, uword classes) {
+    Bank b = make_bank(family, 30, 3, 2, classes, 8);
+    b.experts->update(expert_sums(*b.experts, b.batch, b.responsibility), Penalty{});
+    const auto fresh = make_experts(family, 2, 3, classes);
+    for (uword k = 0; k < 2; ++k) {
+      const std::vector<Field> from = b.experts->fields(k), to = fresh->fields(k);
+      REQUIRE(from.size() == to.size());
+      for (std::size_t f = 0; f < from.size(); ++f) {
+        CHECK(from[f].name == to[f].name);
+        REQUIRE(from[f].values.size() == to[f].values.size());
+        std::copy(from[f].values.begin(), from[f].values.end(), to[f].values.begin());
+      }
+    }
+    mat a, c;
+    b.experts->log_density(b.batch, a);
+    fresh->log_density(b.batch, c);
+    CHECK(arma::approx_equal(a, c, "absdiff", 0.0));
+  });
+}
+
+TEST_CASE("experts: density, distribution function and moments agree") {
+  for_each_family([](const std::string& family, uword classes) {
+    Bank b = make_bank(family, 12, 3, 2, classes, 9);
+    if (classes > 0) {
+      arma::cube prob;
+      b.experts->class_probabilities(b.batch, prob);
+      REQUIRE(prob.n_cols == classes);
+      mat density;
+      b.experts->log_density(b.batch, density);
+      for (uword k = 0; k < 2; ++k)
+        for (uword i = 0; i < 12; ++i) {
+          double total = 0;
+          for (uword c = 0; c < classes; ++c) total += prob(i, c, k);
+          CHECK(total == doctest::Approx(1).epsilon(1e-14));
+          CHECK(std::log(prob(i, static_cast<uword>(b.batch.target[i]), k)) ==
+                doctest::Approx(density(i, k)).epsilon(1e-12));
+        }
+      return;
+    }
+    mat up, down, density, mean, sd;
+    const double h = 1e-4;
+    b.experts->cumulative(b.batch, b.batch.target + h, up);
+    b.experts->cumulative(b.batch, b.batch.target - h, down);
+    b.experts->log_density(b.batch, density);
+    b.experts->moments(b.batch, mean, sd);
+    CHECK(arma::abs((up - down) / (2 * h) - arma::exp(density)).max() <= 1e-6);
+    // Moments by Simpson's rule over the density, 12 standard deviations around the mean.
+    for (uword k = 0; k < 2; ++k) {
+      Batch at = b.batch;
+      const int steps = 400;
+      vec total(12, arma::fill::zeros), first(12, arma::fill::zeros), second(12, arma::fill::zeros);
+      for (int s = 0; s <= steps; ++s) {
+        const double z = -12 + 24.0 * s / steps;
+        at.target = mean.col(k) + z * sd.col(k);
+        b.experts->log_density(at, density);
+        const vec mass = (s == 0 || s == steps ? 1 : (s % 2 ? 4 : 2)) * (24.0 / steps / 3) * sd.col(k) %
+                         arma::exp(density.col(k));
+        total += mass;
+        first += mass % at.target;
+        second += mass % arma::square(at.target - mean.col(k));
+      }
+      CHECK(arma::abs(total - 1).max() <= 1e-6);
+      CHECK(arma::abs(first - mean.col(k)).max() <= 1e-5);
+      CHECK(arma::abs(arma::sqrt(second) - sd.col(k)).max() <= 1e-5);
+    }
+  });
+}
+
+TEST_CASE("gates: the log probabilities equal plain loops and add up to one") {
+  for (const std::string& name : gate_families())
+    for (const uword k : {1, 2, 5}) {
+      const GateBank b = make_gate_bank(name, 33, 4, k, 1);
+      mat got;
+      b.gate->log_prob(b.batch, got);
+      CHECK(arma::abs(arma::sum(arma::exp(got), 1) - 1).max() <= 1e-14);
+      naive::Parameters p;
+      p.gate = b.gate->coefficients();
+      const naive::Data data{b.batch.gate, {}, {}, {}};
+      for (uword i = 0; i < 33; ++i)
+        for (uword j = 0; j < k; ++j)
+          CHECK(got(i, j) == doctest::Approx(naive::log_gate(p, data, i, j)).epsilon(1e-12));
+    }
+}
+
+TEST_CASE("gates: two parts of the rows add up to the whole") {
+  for (const std::string& name : gate_families())
+    for (const uword k : {2, 4}) {
+      const GateBank b = make_gate_bank(name, 90, 3, k, 2);
+      const mat prob = gate_prob(*b.gate, b.batch);
+      std::vector<double> parts(b.gate->sums(), 0.0);
+      const auto rows = [&](uword from, uword to) {
+        Batch batch;
+        batch.rows = to - from + 1;
+        batch.gate = b.batch.gate.rows(from, to);
+        b.gate->add(batch, prob.rows(from, to), b.responsibility.rows(from, to), parts);
+      };
+      rows(0, 50);
+      rows(51, 89);
+      check_close(parts, gate_sums(*b.gate, b.batch, b.responsibility), 1e-13);
+    }
+}
+
+TEST_CASE("gates: where updates stop, the derivative of the penalised likelihood is zero") {
+  for (const std::string& name : gate_families())
+    for (const uword k : {2, 3})
+      for (const Penalty& penalty : kPenalties) {
+        CAPTURE(k);
+        CAPTURE(static_cast<int>(penalty.mode));
+        GateBank b = make_gate_bank(name, 80, 3, k, 3);
+        const auto update = [&] { b.gate->update(gate_sums(*b.gate, b.batch, b.responsibility), penalty); };
+        const auto objective = [&] {
+          return expected(*b.gate, b.batch, b.responsibility) + b.gate->log_prior();
+        };
+        bool climbs = true;
+        for (int step = 0; step < 100; ++step) climbs = damped(b.gate->fields(), update, objective) && climbs;
+        CHECK(steepest(b.gate->fields(), objective) <= 1e-5);
+        CHECK(climbs);
+      }
+}
+
+TEST_CASE("gates: clones, selection and fields") {
+  for (const std::string& name : gate_families()) {
+    const GateBank b = make_gate_bank(name, 25, 3, 4, 4);
+    const mat before = gate_prob(*b.gate, b.batch);
+    const auto clone = b.gate->clone();
+    for (const Field& f : clone->fields())
+      for (double& v : f.values) v += 1;
+    CHECK(arma::approx_equal(gate_prob(*b.gate, b.batch), before, "absdiff", 0.0));
+    CHECK(!arma::approx_equal(gate_prob(*clone, b.batch), before, "absdiff", 1e-3));
+
+    const auto fresh = make_gate(name, 4, 3);
+    const std::vector<Field> from = b.gate->fields(), to = fresh->fields();
+    for (std::size_t f = 0; f < from.size(); ++f)
+      std::copy(from[f].values.begin(), from[f].values.end(), to[f].values.begin());
+    CHECK(arma::approx_equal(gate_prob(*fresh, b.batch), before, "absdiff", 0.0));
+
+    for (const std::vector<uword>& chosen :
+         {std::vector<uword>{3, 1, 0, 2}, std::vector<uword>{2}, std::vector<uword>{1, 1, 3}}) {
+      const auto gate = b.gate->clone();
+      gate->select(chosen);
+      REQUIRE(gate->count() == chosen.size());
+      const mat got = gate_prob(*gate, b.batch);
+      mat right(25, chosen.size());
+      for (uword j = 0; j < chosen.size(); ++j) right.col(j) = before.col(chosen[j]);
+      right.each_col() /= arma::sum(right, 1).eval();
+      CHECK(arma::abs(got - right).max() <= 1e-13);
+    }
+  }
+}
+
+TEST_CASE("a whole mixture: posterior equals the naive E step, the sums its gradient") {
+  for_each_family([](const std::string& family, uword classes) {
+    const uword n = 150, p = 3, k = 3;
+    const Columns c = piecewise(n, p - 1, 2, 11, classes);
+    const Rows rows = to_rows(c);
+    Mixture m;
+    m.gate_basis = m.expert_basis = linear_basis(rows.schema, {}, true);
+    m.gate = Value<GateFamily>(make_gate("softmax", k, p));
+    m.experts = Value<ExpertFamily>(make_experts(family, k, p, classes));
+    draw_fields(m.fields(), Rng(3, 3));
+    BlockData buffer;
+    const Block block = rows.source.read(0, buffer);
+    Posterior post;
+    posterior(m, rows.schema, block, post);
+    naive::Parameters parameters = naive::parameters(m);
+    const naive::Data data{post.batch.gate, post.batch.expert, post.batch.target, {}};
+    CHECK(arma::accu(post.log_likelihood) ==
+          doctest::Approx(naive::log_likelihood(parameters, data)).epsilon(1e-12));
+    CHECK(arma::abs(post.responsibility - naive::responsibilities(parameters, data)).max() <= 1e-12);
+
+    // The naive gradient itself, against central differences of the naive likelihood.
+    const naive::Parameters slope = naive::gradient(parameters, data);
+    const auto difference = [&](double& v) {
+      const double at = v, h = 1e-5;
+      v = at + h;
+      const double up = naive::log_likelihood(parameters, data);
+      v = at - h;
+      const double down = naive::log_likelihood(parameters, data);
+      v = at;
+      return (up - down) / (2 * h);
+    };
+    for (uword j = 0; j < p; ++j) {
+      CHECK(difference(parameters.gate(j, 1)) == doctest::Approx(slope.gate(j, 1)).epsilon(1e-5));
+      CHECK(difference(parameters.expert[2](j, 0)) == doctest::Approx(slope.expert[2](j, 0)).epsilon(1e-5));
+    }
+    if (classes == 0)
+      CHECK(difference(parameters.noise[0]) * parameters.noise[0] ==
+            doctest::Approx(slope.noise[0]).epsilon(1e-5));
+
+    // Fisher's identity: at the current parameters the derivative of what the M step climbs is that of the
+    // likelihood.
+    Mixture moved = m;
+    const auto objective = [&](const Mixture& at) {
+      return expected(*at.experts, post.batch, post.responsibility) +
+             expected(*at.gate, post.batch, post.responsibility);
+    };
+    std::vector<Field> fields = moved.fields();
+    for (const Field& f : fields) {
+      if (f.kind == Field::Kind::fixed) continue;
+      double& v = f.values[0];
+      const double at = v, h = 1e-5;
+      const auto likelihood = [&] { return naive::log_likelihood(naive::parameters(moved), data); };
+      v = at + h;
+      const double q_up = objective(moved), l_up = likelihood();
+      v = at - h;
+      const double q_down = objective(moved), l_down = likelihood();
+      v = at;
+      CHECK((q_up - q_down) / (2 * h) == doctest::Approx((l_up - l_down) / (2 * h)).epsilon(1e-5));
+    }
+  });
+}
+
+TEST_CASE("softmax regression: the gradient in the sums equals central differences") {
+  for (const uword classes : {2, 3, 6})
+    for (const bool binary : {false, true}) {
+      const uword n = 40, p = 3;
+      SoftmaxRegression s(p, classes, binary);
+      s.u() = 0.5 * normal_matrix(p, classes - 1, Rng(classes, 1));
+      const mat x = with_intercept(n, p, Rng(classes, 2));
+      Rng rng(classes, 3);
+      mat label(n, classes);
+      for (double& v : label) v = rng.uniform();
+      const vec weight = arma::sum(label, 1);
+      mat prob;
+      vec scratch;
+      s.probabilities(x, prob, scratch);
+      std::vector<double> sums(s.sums(), 0.0);
+      s.add(x, prob, label, weight.memptr(), sums);
+      const mat gradient(sums.data(), p, classes);  // with respect to theta
+      const mat theta = s.theta();
+      const auto value = [&](const mat& t) {
+        const mat logit = x * t;
+        return arma::accu(label % logit) - arma::accu(weight % arma::log(arma::sum(arma::exp(logit), 1)));
+      };
+      for (uword j = 0; j < p; ++j)
+        for (uword c = 0; c < classes; ++c) {
+          mat up = theta, down = theta;
+          up(j, c) += 1e-5;
+          down(j, c) -= 1e-5;
+          CHECK(gradient(j, c) == doctest::Approx((value(up) - value(down)) / 2e-5).epsilon(1e-6));
+        }
+    }
+}
+
+TEST_CASE("softmax regression: exact and bounded steps reach the same penalised optimum") {
+  // More than SoftmaxRegression::kExactLimit coefficients: the bound takes over.
+  struct Size {
+    uword p, classes;
+    bool binary;
+  };
+  for (const Size size : {Size{60, 9, false}, Size{402, 2, false}, Size{402, 2, true}}) {
+    CAPTURE(size.p);
+    CAPTURE(size.binary);
+    const uword n = 300;
+    SoftmaxRegression s(size.p, size.classes, size.binary);
+    REQUIRE(s.u().n_elem > SoftmaxRegression::kExactLimit);
+    const mat x = with_intercept(n, size.p, Rng(1, 2));
+    Rng rng(1, 3);
+    mat label(n, size.classes, arma::fill::zeros);
+    for (uword i = 0; i < n; ++i) label(i, rng.below(size.classes)) = 1;
+    const vec weight(n, arma::fill::ones);
+    const Penalty penalty{Penalty::Mode::fixed, 5.0};
+    mat prob;
+    vec scratch;
+    double before = -arma::datum::inf;
+    const auto climb = [&] {
+      s.probabilities(x, prob, scratch);
+      return arma::accu(label % arma::log(prob));
+    };
+    for (int step = 0; step < 60; ++step) {
+      climb();
+      std::vector<double> sums(s.sums(), 0.0);
+      s.add(x, prob, label, weight.memptr(), sums);
+      s.update(sums, penalty);
+    }
+    before = climb() + s.log_prior();
+    // The gradient of the documented objective: X'(label - prob) - L slopes, on the contrasts.
+    mat gradient = x.t() * (label - prob);
+    mat theta = s.theta();
+    theta.row(0).zeros();
+    gradient -= 5.0 * theta;
+    if (size.binary) gradient = gradient.col(0);
+    CHECK(arma::abs(gradient).max() <= 1e-3);
+    CHECK(std::isfinite(before));
+  }
+}

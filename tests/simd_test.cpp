@@ -1,0 +1,216 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "fit_helpers.hpp"
+#include "simd/products.hpp"
+#include "simd/vector_math.hpp"
+
+using namespace moekit;
+using namespace moekit::fit_testing;
+
+namespace {
+
+constexpr double kEps = std::numeric_limits<double>::epsilon();
+const double kNan = std::numeric_limits<double>::quiet_NaN();
+
+/// Distance in units in the last place of the right value.
+double ulps(double got, double right) {
+  return std::abs(got - right) / (std::nextafter(std::abs(right), HUGE_VAL) - std::abs(right));
+}
+
+std::vector<double> evenly(double low, double high, std::size_t n) {
+  std::vector<double> v(n);
+  for (std::size_t i = 0; i < n; ++i)
+    v[i] = low + (high - low) * static_cast<double>(i) / static_cast<double>(n - 1);
+  return v;
+}
+
+}  // namespace
+
+TEST_CASE("exp is right to the last digit or so") {
+  std::vector<double> x = evenly(-299.9, 709, 20011), y = x;
+  simd::exp_inplace(y.data(), y.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, ulps(y[i], std::exp(x[i])));
+  CHECK(worst <= 2);
+  std::vector<double> special = {0.0, -0.0, -300.5, -709, -744, -746, -1e5, -1e308, -HUGE_VAL};
+  simd::exp_inplace(special.data(), special.size());
+  CHECK(special[0] == 1);
+  CHECK(special[1] == 1);
+  for (std::size_t i = 2; i < special.size(); ++i) CHECK(special[i] == 0);
+}
+
+TEST_CASE("ln is right to a few units in the last place") {
+  std::vector<double> x = evenly(0.5, 2.0, 5003);
+  for (int e = -307; e <= 308; ++e) x.push_back(std::pow(10.0, e) * 1.37);
+  std::vector<double> y = x;
+  simd::log_inplace(y.data(), y.size());
+  double worst = 0;
+  // Beside 1, where ln crosses zero, the reduced argument's own rounding counts.
+  for (std::size_t i = 0; i < x.size(); ++i)
+    worst =
+        std::max(worst, std::abs(y[i] - std::log(x[i])) / (kEps * std::max(std::abs(std::log(x[i])), 0.1)));
+  CHECK(worst <= 4);
+}
+
+TEST_CASE("a value's result does not depend on where it stands") {
+  const std::vector<double> x = evenly(-30, 20, 41);
+  std::vector<double> all = x;
+  simd::exp_inplace(all.data(), all.size());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    double alone = x[i];
+    simd::exp_inplace(&alone, 1);
+    CHECK(alone == all[i]);
+  }
+  // Rows of a softmax: the same row in tables of any length.
+  const uword n = 19, k = 3;
+  const mat in = 10 * normal_matrix(n, k, Rng(1, 1));
+  mat out(n, k);
+  vec lse(n);
+  simd::softmax_rows(in.memptr(), n, k, out.memptr(), lse.memptr());
+  for (uword i = 0; i < n; ++i) {
+    const arma::rowvec row = in.row(i);
+    arma::rowvec one(k);
+    double one_lse = 0;
+    simd::softmax_rows(row.memptr(), 1, k, one.memptr(), &one_lse);
+    CHECK(one_lse == lse[i]);
+    for (uword j = 0; j < k; ++j) CHECK(one[j] == out(i, j));
+  }
+}
+
+/// Greatest error of `got` against `right`, in units of n rounding errors of the sum of absolute terms.
+double excess(double got, double right, double size, uword n) {
+  return std::abs(got - right) / (kEps * static_cast<double>(2 * n + 4) * size + 1e-300);
+}
+
+TEST_CASE("thin products equal plain loops at every shape, and add to what is there") {
+  for (const uword n : {0, 1, 2, 3, 5, 8, 13, 100, 1024})
+    for (const uword p : {1, 2, 3, 4, 5, 7, 8, 9, 17, 33})
+      for (const uword k : {0, 1, 2, 3, 4, 5, 8, 11}) {
+        if (n > 100 && p > 9) continue;
+        const mat x = normal_matrix(n, p, Rng(n, p)), w = normal_matrix(n, k, Rng(n, p, k));
+        mat pairs(p * (p + 1) / 2, k, arma::fill::ones), columns(p, k, arma::fill::ones), line(n, k);
+        const mat c = normal_matrix(p, k, Rng(p, k));
+        simd::add_pair_sums(x.memptr(), n, p, w.memptr(), k, pairs.memptr());
+        simd::add_column_sums(x.memptr(), n, p, w.memptr(), k, columns.memptr());
+        simd::linear(x.memptr(), n, p, c.memptr(), k, line.memptr());
+        double worst = 0;
+        for (uword e = 0; e < k; ++e) {
+          for (uword a = 0; a < p; ++a) {
+            double sum = 1, size = 1;
+            for (uword i = 0; i < n; ++i) {
+              sum += x(i, a) * w(i, e);
+              size += std::abs(x(i, a) * w(i, e));
+            }
+            worst = std::max(worst, excess(columns(a, e), sum, size, n));
+            for (uword b = 0; b <= a; ++b) {
+              sum = size = 1;
+              for (uword i = 0; i < n; ++i) {
+                sum += x(i, a) * x(i, b) * w(i, e);
+                size += std::abs(x(i, a) * x(i, b) * w(i, e));
+              }
+              worst = std::max(worst, excess(pairs(a * (a + 1) / 2 + b, e), sum, size, n));
+            }
+          }
+          for (uword i = 0; i < n; ++i) {
+            double sum = 0, size = 0;
+            for (uword a = 0; a < p; ++a) {
+              sum += x(i, a) * c(a, e);
+              size += std::abs(x(i, a) * c(a, e));
+            }
+            worst = std::max(worst, excess(line(i, e), sum, size, p));
+          }
+        }
+        CAPTURE(n);
+        CAPTURE(p);
+        CAPTURE(k);
+        CHECK(worst <= 1);
+      }
+}
+
+TEST_CASE("a row's linear predictor and log density do not depend on its place") {
+  const uword n = 19, p = 5, k = 3;
+  const mat x = normal_matrix(n, p, Rng(2, 1)), c = normal_matrix(p, k, Rng(2, 2));
+  const vec y = normal_matrix(n, 1, Rng(2, 3)).col(0);
+  mat all(n, k);
+  vec density(n);
+  simd::linear(x.memptr(), n, p, c.memptr(), k, all.memptr());
+  simd::gaussian_log_density(y.memptr(), all.colptr(1), 1.7, -0.3, density.memptr(), n);
+  for (uword i = 0; i < n; ++i) {
+    const arma::rowvec row = x.row(i);
+    arma::rowvec one(k);
+    simd::linear(row.memptr(), 1, p, c.memptr(), k, one.memptr());
+    CHECK(arma::all(one == all.row(i)));
+    double alone = 0;
+    simd::gaussian_log_density(&y[i], &one[1], 1.7, -0.3, &alone, 1);
+    CHECK(alone == density[i]);
+  }
+}
+
+TEST_CASE("Gaussian log density equals its formula, also in place") {
+  for (const uword n : {1, 3, 8, 13}) {
+    const vec y = normal_matrix(n, 1, Rng(n, 3)).col(0);
+    vec m = normal_matrix(n, 1, Rng(n, 4)).col(0), out(n);
+    simd::gaussian_log_density(y.memptr(), m.memptr(), 2.5, -1.25, out.memptr(), n);
+    for (uword i = 0; i < n; ++i) {
+      const double z = (y[i] - m[i]) * 2.5, right = -0.5 * z * z - 1.25;
+      CHECK(std::abs(out[i] - right) <= 4 * kEps * (0.5 * z * z + 1.25));
+    }
+    const vec apart = out;
+    simd::gaussian_log_density(y.memptr(), m.memptr(), 2.5, -1.25, m.memptr(), n);
+    CHECK(arma::all(m == apart));
+  }
+}
+
+TEST_CASE("softmax of rows equals plain loops") {
+  for (const double size : {1.0, 50.0, 1e5, 1e100})
+    for (const uword k : {1, 2, 3, 9})
+      for (const uword n : {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 100}) {
+        const mat in = size * normal_matrix(n, k, Rng(n, k));
+        mat out(n, k);
+        vec lse(n);
+        simd::softmax_rows(in.memptr(), n, k, out.memptr(), lse.memptr());
+        for (uword i = 0; i < n; ++i) {
+          const double top = in.row(i).max();
+          long double sum = 0;
+          for (uword j = 0; j < k; ++j) sum += std::exp(static_cast<long double>(in(i, j) - top));
+          const double right = top + static_cast<double>(std::log(sum));
+          CHECK(std::abs(lse[i] - right) <= 8 * kEps * std::max(1.0, std::abs(right)));
+          double total = 0;
+          for (uword j = 0; j < k; ++j) {
+            const auto share = static_cast<double>(std::exp(static_cast<long double>(in(i, j) - top)) / sum);
+            // Shares below exp(-300) are 0.
+            CHECK(std::abs(out(i, j) - share) <= 1e-13 * share + 1e-130);
+            total += out(i, j);
+          }
+          CHECK(std::abs(total - 1) <= 4 * kEps * static_cast<double>(k));
+        }
+        mat in_place = in;
+        vec again(n);
+        simd::softmax_rows(in_place.memptr(), n, k, in_place.memptr(), again.memptr());
+        CHECK(arma::approx_equal(in_place, out, "absdiff", 0.0));
+      }
+}
+
+TEST_CASE("softmax of rows takes experts that are impossible") {
+  const mat in = {{-HUGE_VAL, 1.0, 2.0}, {-HUGE_VAL, -HUGE_VAL, -HUGE_VAL}};
+  mat out(2, 3);
+  vec lse(2);
+  simd::softmax_rows(in.memptr(), 2, 3, out.memptr(), lse.memptr());
+  CHECK(lse[0] == doctest::Approx(2 + std::log(1 + std::exp(-1))).epsilon(1e-14));
+  CHECK(out(0, 0) == 0);
+  // A target that no expert can reach in float64 (further than 1e154 deviations): no NaN may reach the user.
+  CHECK(lse[1] == -HUGE_VAL);
+  CHECK(out.row(1).is_finite());
+}
+
+TEST_CASE("a row without a target has no likelihood") {
+  for (const uword n : {1, 8}) {
+    mat in(n, 3, arma::fill::value(kNan)), out(n, 3);
+    vec lse(n);
+    simd::softmax_rows(in.memptr(), n, 3, out.memptr(), lse.memptr());
+    for (const double v : lse) CHECK(std::isnan(v));
+  }
+}
