@@ -28,6 +28,9 @@ void check(const FitOptions& o, const Schema& schema, const Source& source) {
             " target");
   if (!problems.empty()) throw Error(Errc::usage, problems);
   if (source.rows() == 0) throw Error(Errc::data, "there is no row to fit to");
+  if (!o.initial_region.empty() && o.initial_region.size() != source.rows())
+    throw Error(Errc::usage, "there are " + std::to_string(o.initial_region.size()) +
+                                 " starting regions for " + std::to_string(source.rows()) + " rows");
   for (const std::uint32_t r : o.initial_region)
     if (r >= o.experts)
       throw Error(Errc::usage, "a starting region is number " + std::to_string(r + 1) + " of " +
@@ -61,16 +64,27 @@ Mixture prototype(const FitOptions& o, const Schema& schema, const Basis& gate, 
   return m;
 }
 
+long levels_present(const Column& c) {
+  return std::count_if(c.shares.begin(), c.shares.end(), [](double s) { return s > 0; });
+}
+
+long classes_present(const Target& t) {
+  return std::count_if(t.shares.begin(), t.shares.end(), [](double s) { return s > 0; });
+}
+
 /// Notes about the columns, and bases that can be fitted: exact maximum likelihood leaves out features that
 /// are combinations of others, penalties share them out.
 void settle_bases(const Schema& schema, const Source& source, const Compute& compute, bool exact, Basis& gate,
                   Basis& expert, std::vector<std::string>& notes) {
-  for (const Column& c : schema.inputs)
-    if (c.kind == ColumnKind::numeric && c.missing < 1 && !(c.max > c.min))
+  for (const Column& c : schema.inputs) {
+    if (c.missing >= 1)
+      notes.push_back("column '" + c.name + "' has no value in any row: left out");
+    else if (c.kind == ColumnKind::numeric ? !(c.max > c.min) : levels_present(c) < 2)
       notes.push_back("column '" + c.name + "' is constant: left out");
+  }
   if (schema.target.task != Task::classification && !(schema.target.max > schema.target.min))
     notes.push_back("the target '" + schema.target.name + "' is constant");
-  if (schema.target.task == Task::classification && schema.target.labels.size() == 1)
+  if (schema.target.task == Task::classification && classes_present(schema.target) < 2)
     notes.push_back("the target '" + schema.target.name + "' has one class only");
   const auto settle = [&](Basis& basis) {
     const std::vector<uword> dependent = dependent_features(basis, schema, source, compute);
@@ -100,9 +114,15 @@ void sort_by_share(Mixture& mixture, const std::vector<double>& rows, double wei
   for (const uword k : order) mixture.share.push_back(weight > 0 ? rows[k] / weight : 0);
 }
 
-double responsibility_entropy(const Mixture& mixture, const Schema& schema, const Source& source,
-                              const Compute& compute) {
-  double total[1] = {0};
+/// What is still to be known of a finished fit.
+struct Closing {
+  double entropy = 0;   // of the responsibilities
+  double doubtful = 0;  // weight of rows whose own class has a probability of at most 1/2
+};
+
+Closing close_fit(const Mixture& mixture, const Schema& schema, const Source& source,
+                  const Compute& compute) {
+  double total[2] = {0, 0};
   sum_over(source, compute, total, [&]() -> Adder {
     return [&, work = std::make_shared<Posterior>()](const Block& block, std::span<double> sums) {
       posterior(mixture, schema, block, *work);
@@ -111,9 +131,11 @@ double responsibility_entropy(const Mixture& mixture, const Schema& schema, cons
           const double r = work->responsibility(i, k);
           if (r > 0) sums[0] -= (block.weight ? block.weight[i] : 1.0) * r * std::log(r);
         }
+      for (uword i = 0; i < block.rows; ++i)
+        if (!(work->log_likelihood[i] > std::log(0.5))) sums[1] += block.weight ? block.weight[i] : 1.0;
     };
   });
-  return total[0];
+  return {total[0], total[1]};
 }
 
 void fill_criteria(Provenance& p, const Mixture& m, double weight, double entropy) {
@@ -137,6 +159,15 @@ int count_hits(const std::vector<train::Candidate>& all) {
 std::string_view status_name(train::EmResult::Status s) {
   if (s == train::EmResult::Status::converged) return "converged";
   return s == train::EmResult::Status::stopped ? "stopped" : "iteration_limit";
+}
+
+/// Where the inputs tell the classes apart without error, only penalty or iterations bound the coefficients.
+void note_separation(Provenance& p, const Schema& schema, const Closing& closing) {
+  if (schema.target.task == Task::classification && classes_present(schema.target) > 1 &&
+      closing.doubtful == 0)
+    p.notes.push_back(
+        "the inputs separate the classes without error: coefficients are as large as the penalty "
+        "and the iterations let them be");
 }
 
 void record(Model& model, std::vector<train::Candidate>& all, bool stopped) {
@@ -187,7 +218,7 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
       train::search(single_task, prototype(options, schema, gate, expert, 1), stopped);
   p.single_log_likelihood = one.front().start.log_likelihood;
   uword experts = std::min<uword>(options.experts, source.rows());
-  if (schema.target.task == Task::classification && schema.target.labels.size() < 2) experts = 1;
+  if (schema.target.task == Task::classification && classes_present(schema.target) < 2) experts = 1;
   if (experts < options.experts)
     p.notes.push_back("there is no use for " + std::to_string(options.experts) +
                       " experts here: " + std::to_string(experts) + " are fitted");
@@ -212,8 +243,9 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
   record(model, best, stopped);
   Mixture mixture = best.front().mixture;
   sort_by_share(mixture, best.front().result.sums.rows, best.front().result.sums.weight);
-  fill_criteria(p, mixture, best.front().result.sums.weight,
-                responsibility_entropy(mixture, schema, source, compute));
+  const Closing closing = close_fit(mixture, schema, source, compute);
+  note_separation(p, schema, closing);
+  fill_criteria(p, mixture, best.front().result.sums.weight, closing.entropy);
   model.members.push_back(std::move(mixture));
   if (report) {
     report->status = p.status;

@@ -229,7 +229,7 @@ std::vector<double> distinct_targets(const Source& source, const Compute& comput
 
 /// The greatest h of which all values are multiples, found among decimal fractions with up to 9 digits; 0:
 /// none.
-double common_step(const std::vector<double>& values) {
+double decimal_step(const std::vector<double>& values) {
   double scale = 1;
   for (int digits = 0; digits <= 9; ++digits, scale *= 10) {
     std::uint64_t divisor = 0;
@@ -243,6 +243,32 @@ double common_step(const std::vector<double>& values) {
     if (whole) return static_cast<double>(divisor) / scale;
   }
   return 0;
+}
+
+/// The same for steps such as a third: Euclid's algorithm on the values, with their rounding as tolerance.
+double real_step(const std::vector<double>& values) {
+  double most = 0, step = 0;
+  for (const double v : values) most = std::max(most, std::fabs(v));
+  const double tolerance = 1e-9 * most;
+  for (const double v : values) {
+    double a = step, b = std::fabs(v);
+    while (b > tolerance) {
+      const double rest = std::fmod(a, b);
+      a = std::exchange(b, b - rest < tolerance ? 0.0 : rest);
+    }
+    step = a;
+  }
+  if (!(step > 1e-5 * most)) return 0;
+  const bool whole = std::all_of(values.begin(), values.end(), [&](double v) {
+    const double multiple = std::round(v / step);
+    return std::fabs(v / step - multiple) < 1e-6 && (multiple != 0 || v == 0);
+  });
+  return whole ? step : 0;
+}
+
+double common_step(const std::vector<double>& values) {
+  const double step = decimal_step(values);
+  return step > 0 ? step : real_step(values);
 }
 
 std::uint64_t mix(std::uint64_t x) {  // the finaliser of splitmix64

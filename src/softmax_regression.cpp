@@ -14,9 +14,9 @@ namespace {
 /// lose all digits. This ridge costs 1e-6 of log-likelihood at slopes of 1,400, and stops that.
 constexpr double kHoldFinite = 1e-12;
 
-/// Precision of the intercepts' prior under the evidence (a standard deviation of 10 logits). A class that an
-/// expert never meets would send its intercept to infinity.
-constexpr double kInterceptPrecision = 0.01;
+/// Precision of the intercepts' prior under the evidence (a standard deviation of 10,000 logits). A class
+/// that an expert never meets would send its intercept to infinity.
+constexpr double kInterceptPrecision = 1e-8;
 
 /// From how many features on curvature is summed in some passes only; in how many at first; then how rarely.
 constexpr uword kManyFeatures = 24;
@@ -114,14 +114,13 @@ void SoftmaxRegression::exact_step(const mat& gradient, const double* grams, dou
   trace_inverse_ = 0;
   for (uword j = 0; j < m; ++j)
     for (uword i = 1; i < p; ++i) trace_inverse_ += variance[j * p + i];
-  log_determinant_ = factor.log_determinant();
 }
 
 void SoftmaxRegression::bounded_step(const mat& gradient, const double* grams, double ridge) {
   const uword p = features(), c = classes();
   mat step(p, c);
   const mat now = theta();
-  trace_inverse_ = log_determinant_ = 0;
+  trace_inverse_ = 0;
   for (uword a = 0; a < c; ++a) {
     mat h = unpack(grams + a * packed_size(p), p);
     vec g = gradient.col(a);
@@ -140,7 +139,6 @@ void SoftmaxRegression::bounded_step(const mat& gradient, const double* grams, d
     // C classes share C - 1 contrasts.
     const double part = static_cast<double>(c - 1) / static_cast<double>(c);
     for (uword i = 1; i < p; ++i) trace_inverse_ += part * variance[i];
-    log_determinant_ += part * own.log_determinant();
   }
   set_theta(now + step);
 }
@@ -187,12 +185,6 @@ double SoftmaxRegression::log_prior() const {
   const double intercepts = -0.5 * intercept_precision() * arma::accu(arma::square(u_.row(0)));
   if (features() < 2) return intercepts;
   return intercepts - 0.5 * precision_ * arma::accu(arma::square(u_.tail_rows(features() - 1)));
-}
-
-double SoftmaxRegression::log_evidence() const {
-  if (classes() < 2 || !evidence_) return log_prior();
-  const double slopes = static_cast<double>((features() - 1) * (classes() - 1));
-  return log_prior() + 0.5 * slopes * std::log(precision_) - 0.5 * log_determinant_;
 }
 
 double SoftmaxRegression::effective_parameters() const {

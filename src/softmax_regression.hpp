@@ -40,12 +40,11 @@ class SoftmaxRegression {
            std::span<double> sums) const;
   void update(std::span<const double> sums, const Penalty& penalty);
   double log_prior() const;
-  double log_evidence() const;
   double free_parameters() const { return static_cast<double>(u_.n_elem); }
   double effective_parameters() const;
 
  private:
-  bool exact() const { return u_.n_elem <= kExactLimit; }
+  bool exact() const { return classes() <= 2 || u_.n_elem <= kExactLimit; }
   std::size_t gram_sums() const;
   double intercept_precision() const;
   mat hessian(const double* grams) const;
@@ -62,8 +61,8 @@ class SoftmaxRegression {
   // every fifth pass only, once the first steps are done.
   bool curvature_due_ = true;
   int updates_ = 0;
-  std::vector<double> grams_;                       // the last that were summed
-  double trace_inverse_ = 0, log_determinant_ = 0;  // of the last update's penalised Hessian
+  std::vector<double> grams_;  // the last that were summed
+  double trace_inverse_ = 0;   // of the last update's penalised Hessian, over the slopes
 };
 
 }  // namespace moekit

@@ -105,7 +105,8 @@ TEST_CASE("the target's step is the greatest of which all values are multiples")
   CHECK(measured_target({0.1, 0.3, 0.7}).step == doctest::Approx(0.1));
   CHECK(measured_target({3, 6, 9, 0}).step == 3);
   CHECK(measured_target({100, 300, -500}).step == 100);
-  CHECK(measured_target({1.0 / 3, 2.0 / 7}).step == 0);
+  CHECK(measured_target({std::sqrt(2.0), std::exp(1.0)}).step == 0);
+  CHECK(measured_target({1.0 / 3, 2.0 / 3, 7.0 / 3}).step == doctest::Approx(1.0 / 3).epsilon(1e-9));
   CHECK(measured_target({0.123456789, 0.2}).step == doctest::Approx(1e-9));
   CHECK(measured_target({0, 0}).step == 0);
   std::vector<double> many;

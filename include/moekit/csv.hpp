@@ -12,12 +12,13 @@ namespace moekit {
 /// How to read a training table: what each column is for. Names are those of the header.
 struct ReadOptions {
   CsvFormat format;
-  std::string target;                              ///< empty: no target (then every column is an input)
-  std::optional<Task> task;                        ///< none: found from the target
-  std::vector<std::string> categorical, numeric;   ///< kinds that the user insists on
-  std::vector<std::string> drop;                   ///< never read
-  std::vector<std::string> id;                     ///< carried as text, never inputs
-  std::vector<std::string> carry;                  ///< carried as text too (groups, folds, starting regions), not in Schema::id
+  std::string target;                             ///< empty: no target (then every column is an input)
+  std::optional<Task> task;                       ///< none: found from the target
+  std::vector<std::string> categorical, numeric;  ///< kinds that the user insists on
+  std::vector<std::string> drop;                  ///< never read
+  std::vector<std::string> id;                    ///< carried as text, never inputs
+  std::vector<std::string>
+      carry;  ///< carried as text too (groups, folds, starting regions), not in Schema::id
   std::string weights, offset;
 };
 
@@ -25,11 +26,11 @@ struct ReadOptions {
 struct Table {
   Schema schema;
   MemorySource source;
-  std::vector<std::string> carried;                ///< names: ReadOptions::id, then ReadOptions::carry
-  std::uint64_t rows_read = 0;                     ///< data rows in the file
-  std::uint64_t rows_without_target = 0;           ///< left out
-  std::uint64_t rows_without_weight = 0;           ///< weight 0: left out, of levels too
-  std::vector<std::string> notes;                  ///< one line each, for the user
+  std::vector<std::string> carried;       ///< names: ReadOptions::id, then ReadOptions::carry
+  std::uint64_t rows_read = 0;            ///< data rows in the file
+  std::uint64_t rows_without_target = 0;  ///< left out
+  std::uint64_t rows_without_weight = 0;  ///< weight 0: left out, of levels too
+  std::vector<std::string> notes;         ///< one line each, for the user
 };
 
 /// Reads a whole CSV or TSV table for training ("-": standard input; plain, gzip or zstd by content).
@@ -39,12 +40,12 @@ Table read_table(const std::string& path, const ReadOptions& options);
 
 /// What a reader of new rows does with columns.
 struct RowOptions {
-  bool allow_missing_columns = false;   ///< a lacking input column counts as missing values
-  bool need_target = false;             ///< evaluate: a lacking target column is an error
+  bool allow_missing_columns = false;  ///< a lacking input column counts as missing values
+  bool need_target = false;            ///< evaluate: a lacking target column is an error
   bool skip_rows_without_target = false;
-  std::optional<CsvFormat> format;      ///< none: the model's (its separator only if the header agrees)
-  std::vector<std::string> id;          ///< carried columns instead of the model's, if not empty
-  std::vector<std::string> carry;       ///< further carried columns, after the ids
+  std::optional<CsvFormat> format;  ///< none: the model's (its separator only if the header agrees)
+  std::vector<std::string> id;      ///< carried columns instead of the model's, if not empty
+  std::vector<std::string> carry;   ///< further carried columns, after the ids
 };
 
 /// Reads new rows block by block, in bounded memory, in the file's order. Columns are found by name.
@@ -54,15 +55,15 @@ class RowReader {
   RowReader(const std::string& path, const Schema& schema, const RowOptions& options = {});
   ~RowReader();
   RowReader(RowReader&&) noexcept;
-  /// Fills the next block (1 to kBlockRows rows); false at the end. A class label that the model does not know
-  /// is Errc::data if the target is needed, else a missing target, with a note at the end. A header without
-  /// rows is Errc::data.
+  /// Fills the next block (1 to kBlockRows rows); false at the end. A class label that the model does not
+  /// know is Errc::data if the target is needed, else a missing target, with a note at the end. A header
+  /// without rows is Errc::data.
   bool next(BlockData& block);
   bool has_target() const;
   bool has_weights() const;
-  std::uint64_t rows_without_target() const;         ///< skipped so far
-  const std::vector<std::string>& carried() const;   ///< names of BlockData::carried
-  const std::vector<std::string>& notes() const;     ///< extra columns, columns taken as missing, ...
+  std::uint64_t rows_without_target() const;        ///< skipped so far
+  const std::vector<std::string>& carried() const;  ///< names of BlockData::carried
+  const std::vector<std::string>& notes() const;    ///< extra columns, columns taken as missing, ...
 
  private:
   class Impl;

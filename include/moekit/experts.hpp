@@ -25,6 +25,7 @@ struct Field {
   std::string_view name;
   std::span<double> values;
   Kind kind = Kind::free;
+  double least = 0;  ///< positive values are not moved below
 };
 
 /// How parameters are held back.
@@ -66,9 +67,6 @@ class ExpertFamily {
   virtual void update(std::span<const double> sums, const Penalty& penalty) = 0;
   /// Log of the prior density that update() climbs together with the likelihood, for the current penalties.
   virtual double log_prior() const = 0;
-  /// log_prior() plus the Laplace term of the integral over the parameters: compares starts and numbers of
-  /// experts under the evidence. Valid after an update.
-  virtual double log_evidence() const = 0;
 
   // Prediction. Regression and counts:
   virtual void moments(const Batch& batch, mat& mean, mat& sd) const;          ///< n x K each

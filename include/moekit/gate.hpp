@@ -32,7 +32,6 @@ class GateFamily {
                    std::span<double> sums) const = 0;
   virtual void update(std::span<const double> sums, const Penalty& penalty) = 0;
   virtual double log_prior() const = 0;
-  virtual double log_evidence() const = 0;
 };
 
 std::unique_ptr<GateFamily> make_gate(std::string_view family, uword experts, uword features);

@@ -55,7 +55,7 @@ struct Mixture {
 struct Start {
   std::string kind;           ///< how it began: "k-means", "lines", ...
   double log_likelihood = 0;  ///< where it ended; for a start that was not finished, after its short run
-  double score = 0;           ///< what starts are compared by (log-likelihood, or the evidence)
+  double score = 0;           ///< what starts are compared by: log-likelihood less penalties
   bool finished = false;
   bool refused = false;
   std::string reason;     ///< why it was refused

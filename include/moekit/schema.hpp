@@ -11,9 +11,9 @@ namespace moekit {
 
 /// How text becomes cells; found in the training file, kept in the model, and prediction's default.
 struct CsvFormat {
-  char separator = 0;                 ///< 0: find it among , ; tab |
-  char decimal = '.';                 ///< or ','
-  std::vector<std::string> missing;   ///< tokens beside the built-in ones (empty NA NaN null ? .)
+  char separator = 0;                ///< 0: find it among , ; tab |
+  char decimal = '.';                ///< or ','
+  std::vector<std::string> missing;  ///< tokens beside the built-in ones (empty NA NaN null ? .)
 };
 
 enum class ColumnKind { numeric, categorical };
@@ -22,12 +22,12 @@ enum class ColumnKind { numeric, categorical };
 struct Column {
   std::string name;
   ColumnKind kind = ColumnKind::numeric;
-  std::uint32_t index = 0;            ///< column of Block::numeric or of Block::levels
-  std::vector<std::string> levels;    ///< categorical: texts in code order
-  double missing = 0;                 ///< share of rows without a value
-  double mean = 0, sd = 0;            ///< numeric, over present values; divisor = sum of weights
-  double min = 0, max = 0;            ///< numeric
-  std::vector<double> shares;         ///< categorical: share of each level, and of missing (last)
+  std::uint32_t index = 0;          ///< column of Block::numeric or of Block::levels
+  std::vector<std::string> levels;  ///< categorical: texts in code order
+  double missing = 0;               ///< share of rows without a value
+  double mean = 0, sd = 0;          ///< numeric, over present values; divisor = sum of weights
+  double min = 0, max = 0;          ///< numeric
+  std::vector<double> shares;       ///< categorical: share of each level, and of missing (last)
 };
 
 enum class Task { regression, classification, count };
@@ -36,23 +36,23 @@ std::string_view task_name(Task task);
 struct Target {
   std::string name;
   Task task = Task::regression;
-  std::vector<std::string> labels;    ///< classification: texts in code order
-  std::vector<double> shares;         ///< classification: share of each label
-  double mean = 0, sd = 1;            ///< regression: over training rows; sd is 1 for a constant target
+  std::vector<std::string> labels;  ///< classification: texts in code order
+  std::vector<double> shares;       ///< classification: share of each label
+  double mean = 0, sd = 1;          ///< regression: over training rows; sd is 1 for a constant target
   double min = 0, max = 0;
-  double step = 0;                    ///< all training values are multiples of it (rounded data), or 0
-  std::uint64_t distinct = 0;         ///< distinct values seen, counted up to 1000
+  double step = 0;             ///< all training values are multiples of it (rounded data), or 0
+  std::uint64_t distinct = 0;  ///< distinct values seen, counted up to 1000
 };
 
 /// How the columns of a table become numbers.
 struct Schema {
-  std::vector<Column> inputs;         ///< in the order of the training file
+  std::vector<Column> inputs;  ///< in the order of the training file
   Target target;
-  std::vector<std::string> id;        ///< columns kept for the output, never inputs
-  std::string weights, offset;        ///< column names, or empty
+  std::vector<std::string> id;  ///< columns kept for the output, never inputs
+  std::string weights, offset;  ///< column names, or empty
   CsvFormat format;
-  double total_weight = 0;            ///< sum of the weights of the training rows
-  std::uint64_t rows = 0;             ///< training rows used
+  double total_weight = 0;  ///< sum of the weights of the training rows
+  std::uint64_t rows = 0;   ///< training rows used
 
   uword numeric_inputs() const;
   uword categorical_inputs() const;
@@ -63,7 +63,8 @@ struct Schema {
 /// Safe for offsets of 1e9 and scales of 1e-300 to 1e300 (shifted and scaled sums).
 void measure(Schema& schema, const Source& source, const Compute& compute = {});
 
-/// A number that changes when any value, level or the order of rows changes: which rows a model was fitted to.
+/// A number that changes when any value, level or the order of rows changes: which rows a model was fitted
+/// to.
 std::uint64_t fingerprint(const Schema& schema, const Source& source, const Compute& compute = {});
 
 }  // namespace moekit

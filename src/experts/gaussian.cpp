@@ -30,22 +30,22 @@ class GaussianExperts final : public ExpertFamily {
         noise_(experts, arma::fill::ones),
         precision_(experts, arma::fill::ones),
         effective_(experts, arma::fill::zeros),
-        log_determinant_(experts, arma::fill::zeros),
-        rows_(experts, arma::fill::zeros) {}
+        common_(features, arma::fill::zeros) {}
 
   std::string_view name() const override { return "gaussian"; }
   uword count() const override { return w_.n_cols; }
   std::unique_ptr<ExpertFamily> clone() const override { return std::make_unique<GaussianExperts>(*this); }
   std::vector<Field> fields(uword k) override {
     return {{"coefficients", {w_.colptr(k), w_.n_rows}, Field::Kind::free},
-            {"noise", {&noise_[k], 1}, Field::Kind::positive},
+            {"noise", {&noise_[k], 1}, Field::Kind::positive, floor_},
             {"precision", {&precision_[k], 1}, Field::Kind::fixed},
-            {"effective", {&effective_[k], 1}, Field::Kind::fixed}};
+            {"effective", {&effective_[k], 1}, Field::Kind::fixed},
+            {"common", {common_.memptr(), common_.n_elem}, Field::Kind::fixed}};
   }
   void select(std::span<const uword> from) override {
     const arma::uvec index(std::vector<uword>(from.begin(), from.end()));
     w_ = w_.cols(index).eval();
-    for (vec* v : {&noise_, &precision_, &effective_, &log_determinant_, &rows_}) *v = (*v)(index).eval();
+    for (vec* v : {&noise_, &precision_, &effective_}) *v = (*v)(index).eval();
   }
   mat coefficients(uword k) const override { return w_.col(k); }
   double noise(uword k) const override { return noise_[k]; }
@@ -60,21 +60,26 @@ class GaussianExperts final : public ExpertFamily {
   void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const override;
   void update(std::span<const double> sums, const Penalty& penalty) override;
   double log_prior() const override;
-  double log_evidence() const override;
   void moments(const Batch& batch, mat& mean, mat& sd) const override;
   void cumulative(const Batch& batch, const vec& at, mat& out) const override;
 
  private:
   std::size_t stride() const { return 2 + w_.n_rows + packed_size(w_.n_rows); }
-  void update_expert(uword k, const double* own, const mat& gram, const Penalty& penalty, bool refresh);
+  double squared_pull(uword k) const {
+    double sum = 0;
+    for (uword j = 1; j < w_.n_rows; ++j) sum += (w_(j, k) - common_[j]) * (w_(j, k) - common_[j]);
+    return sum;
+  }
+  void update_common();
+  void update_expert(uword k, const double* own, const mat& gram, bool refresh);
 
-  mat w_;                       // p x K, on standardised features and target
-  vec noise_;                   // K, standard deviations
-  vec precision_;               // K, of the slopes' priors
-  vec effective_;               // K, slopes that the data determine
-  vec log_determinant_, rows_;  // K, of the last update
+  mat w_;          // p x K, on standardised features and target
+  vec noise_;      // K, standard deviations
+  vec precision_;  // K, of the slopes' priors
+  vec effective_;  // K, slopes that the data determine
+  vec common_;     // p, what the slopes of all experts are drawn to
   bool evidence_ = false;
-  double ridge_ = 0;
+  double ridge_ = 0, floor_ = kLeastNoise;
 };
 
 std::string GaussianExperts::degenerate(uword k, double weight) const {
@@ -122,6 +127,9 @@ void GaussianExperts::add(const Batch& batch, const mat& responsibility, std::sp
 void GaussianExperts::update(std::span<const double> sums, const Penalty& penalty) {
   evidence_ = penalty.mode == Penalty::Mode::evidence;
   ridge_ = penalty.mode == Penalty::Mode::fixed ? penalty.ridge : 0;
+  floor_ = std::max(penalty.noise_floor, kLeastNoise);
+  if (!evidence_) common_.zeros();
+  if (evidence_ && penalty.refresh && count() > 1) update_common();
   for (uword k = 0; k < count(); ++k) {
     const double* own = sums.data() + k * stride();
     const mat gram = unpack(own + 2 + w_.n_rows, w_.n_rows);
@@ -129,18 +137,29 @@ void GaussianExperts::update(std::span<const double> sums, const Penalty& penalt
       // First the penalties, from a trial step; the step that counts is one under them, from the same place.
       const vec start = w_.col(k);
       const double noise = noise_[k];
-      update_expert(k, own, gram, penalty, true);
+      update_expert(k, own, gram, true);
       w_.col(k) = start;
       noise_[k] = noise;
     }
-    update_expert(k, own, gram, penalty, false);
+    update_expert(k, own, gram, false);
+  }
+}
+
+/// Partial pooling: the slopes of all experts are draws around a common vector, itself N(0, 1); its mode.
+void GaussianExperts::update_common() {
+  for (uword j = 1; j < w_.n_rows; ++j) {
+    double sum = 0, weight = 1;
+    for (uword k = 0; k < count(); ++k) {
+      sum += precision_[k] * w_(j, k);
+      weight += precision_[k];
+    }
+    common_[j] = sum / weight;
   }
 }
 
 /// The step solves (G / s^2 + a D) step = score / s^2 - a D w; then the variance from the residual sum after
 /// it.
-void GaussianExperts::update_expert(uword k, const double* own, const mat& gram, const Penalty& penalty,
-                                    bool refresh) {
+void GaussianExperts::update_expert(uword k, const double* own, const mat& gram, bool refresh) {
   const uword p = w_.n_rows;
   const double weight = own[0], squares = own[1];
   const double ridge = evidence_ ? precision_[k] : ridge_;
@@ -150,14 +169,12 @@ void GaussianExperts::update_expert(uword k, const double* own, const mat& gram,
   vec b = score;
   for (uword j = 1; j < p; ++j) {
     a(j, j) += ridge * variance;
-    b[j] -= ridge * variance * w_(j, k);
+    b[j] -= ridge * variance * (w_(j, k) - common_[j]);
   }
   const SpdFactor factor(a);
   const vec step = factor.solve(b);
   w_.col(k) += step;
   const double left = std::max(0.0, squares - 2 * arma::dot(step, score) + arma::dot(step, gram * step));
-  rows_[k] = weight;
-  log_determinant_[k] = factor.log_determinant() - static_cast<double>(factor.rank()) * std::log(variance);
   double next = variance;
   if (evidence_) {
     const double slopes = static_cast<double>(p - 1);
@@ -165,38 +182,24 @@ void GaussianExperts::update_expert(uword k, const double* own, const mat& gram,
       const vec inverse = factor.inverse().eval().diag();
       const double trace = variance * arma::accu(inverse.tail(p - 1));
       effective_[k] = std::clamp(slopes - ridge * trace, 0.0, std::min(slopes, 0.9 * weight));
-      precision_[k] = evidence_precision(effective_[k], arma::accu(arma::square(w_.col(k).tail(p - 1))));
+      precision_[k] = evidence_precision(effective_[k], squared_pull(k));
     }
     next = (left + kPriorFreedom * kPriorVariance) /
            std::max(weight - effective_[k] - 1 + kPriorFreedom, 0.5 * kPriorFreedom);
   } else if (weight > 0) {
     next = left / weight;
   }
-  noise_[k] = std::max({std::sqrt(next), penalty.noise_floor, kLeastNoise});
+  noise_[k] = std::max(std::sqrt(next), floor_);
 }
 
 double GaussianExperts::log_prior() const {
   double sum = 0;
   for (uword k = 0; k < count(); ++k) {
     const double ridge = evidence_ ? precision_[k] : ridge_;
-    if (w_.n_rows > 1) sum -= 0.5 * ridge * arma::accu(arma::square(w_.col(k).tail(w_.n_rows - 1)));
+    sum -= 0.5 * ridge * squared_pull(k);
     if (evidence_)
       sum += (effective_[k] + 1 - kPriorFreedom) * std::log(noise_[k]) -
              0.5 * kPriorFreedom * kPriorVariance / (noise_[k] * noise_[k]);
-  }
-  return sum;
-}
-
-double GaussianExperts::log_evidence() const {
-  if (!evidence_) return log_prior();
-  double sum = 0;
-  const double slopes = static_cast<double>(w_.n_rows - 1);
-  for (uword k = 0; k < count(); ++k) {
-    const double variance = noise_[k] * noise_[k];
-    if (slopes > 0) sum -= 0.5 * precision_[k] * arma::accu(arma::square(w_.col(k).tail(w_.n_rows - 1)));
-    sum += 0.5 * slopes * std::log(precision_[k]) - 0.5 * log_determinant_[k];
-    sum -= 0.5 * kPriorFreedom * (std::log(variance / kPriorVariance) + kPriorVariance / variance);
-    sum -= 0.5 * std::log(0.5 * (rows_[k] + kPriorFreedom));
   }
   return sum;
 }

@@ -69,11 +69,6 @@ class LogisticExperts final : public ExpertFamily {
     for (const SoftmaxRegression& e : expert_) sum += e.log_prior();
     return sum;
   }
-  double log_evidence() const override {
-    double sum = 0;
-    for (const SoftmaxRegression& e : expert_) sum += e.log_evidence();
-    return sum;
-  }
   uword classes() const override { return expert_[0].classes(); }
   void class_probabilities(const Batch& batch, arma::cube& out) const override;
 

@@ -54,7 +54,6 @@ class SoftmaxGate final : public GateFamily {
     regression_.update(sums, penalty);
   }
   double log_prior() const override { return regression_.log_prior(); }
-  double log_evidence() const override { return regression_.log_evidence(); }
 
  private:
   SoftmaxRegression regression_;

@@ -32,7 +32,8 @@ void map_inplace(double* x, std::size_t n, const Kernel& kernel) {
   for (std::size_t j = 0; i + j < n; ++j) x[i + j] = rest[j];
 }
 
-/// exp(v), and 0 below -300: products of such weights would be subnormal, and those are a hundred times slower.
+/// exp(v), and 0 below -300: products of such weights would be subnormal, and those are a hundred times
+/// slower.
 template <class V>
 V ExpOrZero(D d, V v) {
   const auto least = hn::Set(d, -300.0);
@@ -74,7 +75,8 @@ V SoftmaxStep(D d, const double* in, double* out, std::size_t stride, std::size_
     hn::StoreU(e, d, out + k * stride);
     sum = hn::Add(sum, e);
   }
-  const auto inverse = hn::Div(hn::Set(d, 1.0), sum);
+  // The largest term is 1, unless no term is a number or all are ln 0: then nobody is responsible.
+  const auto inverse = hn::Div(hn::Set(d, 1.0), hn::Max(sum, hn::Set(d, 0.5)));
   for (std::size_t k = 0; k < columns; ++k)
     hn::StoreU(hn::Mul(hn::LoadU(d, out + k * stride), inverse), d, out + k * stride);
   return hn::Add(top, hn::Log(d, sum));

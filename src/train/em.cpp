@@ -22,7 +22,7 @@ void set_moving_parameters(Mixture& m, const vec& values) {
   for (const Field& f : m.fields()) {
     if (f.kind == Field::Kind::fixed) continue;
     for (double& v : f.values) {
-      v = f.kind == Field::Kind::positive ? std::exp(values[i]) : values[i];
+      v = f.kind == Field::Kind::positive ? std::max(std::exp(values[i]), f.least) : values[i];
       ++i;
     }
   }
@@ -55,15 +55,13 @@ class EmRun {
  private:
   void evaluate(State& state);
   void accept(const State& state);
+  bool evidence() const { return options_.penalty.mode == Penalty::Mode::evidence; }
   bool spent() const { return stopped_ || result_.passes >= options_.max_passes; }
   Mixture updated(const State& from, bool refresh) const;
-  bool em_step(State& state, bool refresh);
+  bool em_step(State& state, bool refresh, double& start);
   bool settle(const State& from, State& candidate);
   bool cycle(State& state);
   bool extrapolate(const vec& before, State& middle, State& state);
-  double score(const State& s) const {
-    return s.sums.log_likelihood + s.mixture.gate->log_evidence() + s.mixture.experts->log_evidence();
-  }
 
   const Schema& schema_;
   const Source& source_;
@@ -74,7 +72,7 @@ class EmRun {
   bool stopped_ = false;
   int stretch_ = 0;
   double longest_ = 4;  // longest extrapolation, adapted
-  double gain_ = 0;     // of the last cycle, at constant penalties
+  double gain_ = 0;     // of the last cycle, at constant penalties; infinite if it was cut short
 };
 
 void EmRun::evaluate(State& state) {
@@ -115,7 +113,8 @@ bool EmRun::settle(const State& from, State& candidate) {
   }
 }
 
-bool EmRun::em_step(State& state, bool refresh) {
+/// `start` is the objective before the step, under the penalties after it.
+bool EmRun::em_step(State& state, bool refresh, double& start) {
   State next{updated(state, refresh), {}, 0};
   if (refresh) {
     // The objective changes with the penalties: what is compared is the old place under the new ones.
@@ -123,6 +122,7 @@ bool EmRun::em_step(State& state, bool refresh) {
     copy_penalties(next.mixture, state.mixture);
     state.objective = state.sums.log_likelihood + log_prior(state.mixture);
   }
+  start = state.objective;
   evaluate(next);
   if (!settle(state, next)) return false;
   state = std::move(next);
@@ -162,24 +162,19 @@ bool EmRun::extrapolate(const vec& before, State& middle, State& state) {
 
 /// Two EM steps and the extrapolation through them; false when nothing improves any more.
 bool EmRun::cycle(State& state) {
-  const bool evidence = options_.penalty.mode == Penalty::Mode::evidence;
   const vec before = moving_parameters(state.mixture);
+  gain_ = arma::datum::inf;
   State middle = state;
-  if (!em_step(middle, evidence)) return false;
-  const double start = evidence ? state.sums.log_likelihood +
-                                      [&] {
-                                        Mixture old = state.mixture;
-                                        copy_penalties(middle.mixture, old);
-                                        return log_prior(old);
-                                      }()
-                                : state.objective;
+  double start = 0;
+  if (!em_step(middle, evidence(), start)) return false;
   if (spent()) {
     state = std::move(middle);
     return true;
   }
   State end = middle;
-  if (!extrapolate(before, middle, end)) end = std::move(middle);
-  gain_ = end.objective - start;
+  const bool moved = extrapolate(before, middle, end);
+  if (!moved) end = std::move(middle);
+  if (moved || !spent()) gain_ = end.objective - start;
   state = std::move(end);
   return true;
 }
@@ -188,27 +183,24 @@ EmResult EmRun::run(Mixture& mixture) {
   State state{mixture, {}, 0};
   evaluate(state);
   accept(state);
-  double last_score = score(state);
-  if (std::isfinite(state.objective)) {
-    while (!spent()) {
-      if (!cycle(state)) {
-        result_.status = EmResult::Status::converged;
-        break;
-      }
-      const double now = score(state);
-      const double change = options_.penalty.mode == Penalty::Mode::evidence ? std::abs(now - last_score) : 0;
-      last_score = now;
-      const double small = std::max(options_.tolerance * state.sums.weight, options_.enough);
-      if (gain_ < small && change < 10 * small) {
-        result_.status = EmResult::Status::converged;
-        break;
-      }
+  double last = state.sums.log_likelihood;
+  while (std::isfinite(state.objective) && !spent()) {
+    if (!cycle(state)) {
+      if (!spent()) result_.status = EmResult::Status::converged;
+      break;
+    }
+    const double change = std::abs(state.sums.log_likelihood - last);
+    last = state.sums.log_likelihood;
+    const double small = std::max(options_.tolerance * state.sums.weight, options_.enough);
+    // At a penalised optimum the likelihood itself still has a slope: it must have settled too.
+    if (gain_ < small && change < (evidence() ? 10 : 1) * small) {
+      result_.status = EmResult::Status::converged;
+      break;
     }
   }
   if (stopped_) result_.status = EmResult::Status::stopped;
   result_.log_likelihood = state.sums.log_likelihood;
   result_.objective = state.objective;
-  result_.score = options_.penalty.mode == Penalty::Mode::evidence && !getenv("OBJ") ? score(state) : (getenv("LL")?state.sums.log_likelihood:state.objective);
   result_.sums = std::move(state.sums);
   mixture = std::move(state.mixture);
   return std::move(result_);

@@ -21,7 +21,6 @@ struct EmResult {
   int passes = 0;
   double log_likelihood = 0;      ///< standardised target
   double objective = 0;           ///< log-likelihood + log prior at the current penalties
-  double score = 0;               ///< log-likelihood + log evidence: compares starts
   std::vector<double> trace;      ///< log-likelihood (standardised target) of every accepted pass
   std::vector<double> penalised;  ///< objective beside it; rises while `stretch` stays
   std::vector<int> stretch;       ///< which penalties were in force: counts their updates

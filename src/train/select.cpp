@@ -70,7 +70,7 @@ EmOptions em_options(const SearchTask& task, int passes) {
   o.max_passes = passes;
   const bool evidence = task.penalty.mode == Penalty::Mode::evidence;
   // Under the evidence a thousandth of a log unit is far below what the penalties decide.
-  o.tolerance = task.options.tolerance > 0 ? task.options.tolerance : (evidence ? 1e-6 : 1e-10);
+  o.tolerance = task.options.tolerance > 0 ? task.options.tolerance : (evidence ? 1e-6 : 3e-11);
   o.enough = evidence && task.options.tolerance == 0 ? 1e-3 : 0;
   return o;
 }
@@ -82,7 +82,7 @@ void refuse(Candidate& c, const std::string& reason) {
 
 /// Under the evidence no expert can degenerate; the other fits are judged at convergence.
 void judge(Candidate& c, const SearchTask& task) {
-  if (!std::isfinite(c.result.score)) return refuse(c, "not a number");
+  if (!std::isfinite(c.result.objective)) return refuse(c, "not a number");
   if (task.penalty.mode == Penalty::Mode::evidence || c.mixture.count() == 1) return;
   for (uword k = 0; k < c.mixture.count(); ++k) {
     const std::string reason = c.mixture.experts->degenerate(k, c.result.sums.rows[k]);
@@ -94,7 +94,7 @@ void run(Candidate& c, const SearchTask& task, const Source& rows, const Compute
          const Watch& watch) {
   c.result = run_em(c.mixture, task.schema, rows, em_options(task, passes), compute, watch);
   c.start.log_likelihood = c.result.log_likelihood + c.result.sums.weight * log_unit(task.schema.target);
-  c.start.score = c.result.score;
+  c.start.score = c.result.objective;
   c.start.iterations += c.result.passes;
 }
 
