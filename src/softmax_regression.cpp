@@ -18,9 +18,9 @@ constexpr double kHoldFinite = 1e-12;
 /// that an expert never meets would send its intercept to infinity.
 constexpr double kInterceptPrecision = 1e-8;
 
-/// From how many features on curvature is summed in some passes only; in how many at first; then how rarely.
-constexpr uword kManyFeatures = 24;
-constexpr int kFirstPasses = 4, kEvery = 5;
+/// From how many sums on curvature is summed in some passes only; in how many at first; then how rarely.
+constexpr std::size_t kManySums = 1000;
+constexpr int kFirstPasses = 3, kEvery = 8;
 
 /// Orthonormal contrasts of C classes (Helmert): columns add up to zero.
 mat helmert(uword classes) {
@@ -61,25 +61,39 @@ std::size_t SoftmaxRegression::sums() const { return features() * classes() + gr
 
 void SoftmaxRegression::add(const mat& x, const mat& prob, const mat& label, const double* weight,
                             std::span<double> sums) const {
-  const uword n = x.n_rows, c = classes(), p = features();
+  add_gradient(x, prob, label, weight, sums);
+  if (gram_columns() == 0) return;
+  thread_local mat columns;
+  columns.set_size(x.n_rows, gram_columns());
+  fill_gram_weights(prob, weight, columns.memptr());
+  add_weighted_grams(x, columns, sums.data() + gradient_sums());
+}
+
+void SoftmaxRegression::add_gradient(const mat& x, const mat& prob, const mat& label, const double* weight,
+                                     std::span<double> sums) const {
+  const uword n = x.n_rows, c = classes();
   if (c < 2) return;
-  thread_local mat difference, gram_weight;
+  thread_local mat difference;
   difference.set_size(n, c);
   for (uword a = 0; a < c; ++a)
     for (uword i = 0; i < n; ++i) difference(i, a) = label(i, a) - weight[i] * prob(i, a);
   add_products(x, difference, sums.data());
-  if (!curvature_due_) return;
-  if (exact()) {
-    gram_weight.set_size(n, c * (c - 1) / 2);
-    for (uword a = 1, column = 0; a < c; ++a)
-      for (uword b = 0; b < a; ++b, ++column)
-        for (uword i = 0; i < n; ++i) gram_weight(i, column) = weight[i] * prob(i, a) * prob(i, b);
-  } else {
-    gram_weight.set_size(n, c);
-    for (uword a = 0; a < c; ++a)
-      for (uword i = 0; i < n; ++i) gram_weight(i, a) = weight[i] * prob(i, a) * (1 - prob(i, a));
+}
+
+uword SoftmaxRegression::gram_columns() const {
+  return curvature_due_ && features() > 0 ? gram_sums() / packed_size(features()) : 0;
+}
+
+void SoftmaxRegression::fill_gram_weights(const mat& prob, const double* weight, double* out) const {
+  const uword n = prob.n_rows, c = classes();
+  for (uword a = 0; a < c; ++a) {
+    const double* p = prob.colptr(a);
+    for (uword b = 0; exact() && b < a; ++b) {
+      const double* q = prob.colptr(b);
+      for (uword i = 0; i < n; ++i) *out++ = weight[i] * p[i] * q[i];
+    }
+    for (uword i = 0; !exact() && i < n; ++i) *out++ = weight[i] * p[i] * (1 - p[i]);
   }
-  add_weighted_grams(x, gram_weight, sums.data() + p * c);
 }
 
 mat SoftmaxRegression::hessian(const double* grams) const {
@@ -97,7 +111,7 @@ mat SoftmaxRegression::hessian(const double* grams) const {
   return h;
 }
 
-void SoftmaxRegression::exact_step(const mat& gradient, const double* grams, double ridge) {
+void SoftmaxRegression::exact_step(const mat& gradient, const double* grams, double ridge, bool trace) {
   const uword p = features(), m = classes() - 1;
   mat h = hessian(grams);
   mat g = gradient * contrast_;
@@ -109,14 +123,14 @@ void SoftmaxRegression::exact_step(const mat& gradient, const double* grams, dou
     }
   const SpdFactor factor(h);
   u_ += arma::reshape(factor.solve(arma::vectorise(g)), p, m);
-  if (!evidence_) return;
+  if (!trace) return;
   const vec variance = factor.inverse().eval().diag();
   trace_inverse_ = 0;
   for (uword j = 0; j < m; ++j)
     for (uword i = 1; i < p; ++i) trace_inverse_ += variance[j * p + i];
 }
 
-void SoftmaxRegression::bounded_step(const mat& gradient, const double* grams, double ridge) {
+void SoftmaxRegression::bounded_step(const mat& gradient, const double* grams, double ridge, bool trace) {
   const uword p = features(), c = classes();
   mat step(p, c);
   const mat now = theta();
@@ -132,7 +146,7 @@ void SoftmaxRegression::bounded_step(const mat& gradient, const double* grams, d
     }
     const SpdFactor factor(bound);
     step.col(a) = factor.solve(g);
-    if (!evidence_) continue;
+    if (!trace) continue;
     for (uword i = 0; i < p; ++i) h(i, i) += i == 0 ? intercept_precision() : ridge;
     const SpdFactor own(h);
     const vec variance = own.inverse().eval().diag();
@@ -152,20 +166,21 @@ void SoftmaxRegression::update(std::span<const double> sums, const Penalty& pena
   const mat gradient(const_cast<double*>(sums.data()), p, c, false, true);
   if (curvature_due_) grams_.assign(sums.begin() + static_cast<std::ptrdiff_t>(p * c), sums.end());
   ++updates_;
-  curvature_due_ = p < kManyFeatures || updates_ < kFirstPasses || updates_ % kEvery == 0;
-  const auto step = [&] {
+  curvature_due_ = gram_sums() < kManySums || updates_ < kFirstPasses || updates_ % kEvery == 0;
+  const auto step = [&](bool trace) {
     if (exact())
-      exact_step(gradient, grams_.data(), precision_);
+      exact_step(gradient, grams_.data(), precision_, trace);
     else
-      bounded_step(gradient, grams_.data(), precision_);
+      bounded_step(gradient, grams_.data(), precision_, trace);
   };
   const mat start = u_;
-  step();
-  if (!evidence_ || !penalty.refresh) return;
+  const bool refreshed = evidence_ && penalty.refresh;
+  step(refreshed);
+  if (!refreshed) return;
   // The step that counts is one under the new penalty, from the same place.
   refresh();
   u_ = start;
-  step();
+  step(false);
 }
 
 void SoftmaxRegression::refresh() {

@@ -18,7 +18,7 @@ namespace moekit {
 /// p_a) u_a^2.)
 class SoftmaxRegression {
  public:
-  static constexpr uword kExactLimit = 400;
+  static constexpr uword kExactLimit = 200;
 
   SoftmaxRegression() = default;
   SoftmaxRegression(uword features, uword classes, bool binary_logit);
@@ -38,6 +38,14 @@ class SoftmaxRegression {
   /// label: n x C, rows add up to weight; weight: n.
   void add(const mat& x, const mat& prob, const mat& label, const double* weight,
            std::span<double> sums) const;
+  // The two halves of add(): experts put the gram weights of all of them into one product.
+  void add_gradient(const mat& x, const mat& prob, const mat& label, const double* weight,
+                    std::span<double> sums) const;
+  std::size_t gradient_sums() const { return features() * classes(); }
+  /// Weighted Grams that this pass needs; 0 while the last ones still serve.
+  uword gram_columns() const;
+  /// out: n x gram_columns().
+  void fill_gram_weights(const mat& prob, const double* weight, double* out) const;
   void update(std::span<const double> sums, const Penalty& penalty);
   double log_prior() const;
   double free_parameters() const { return static_cast<double>(u_.n_elem); }
@@ -48,8 +56,8 @@ class SoftmaxRegression {
   std::size_t gram_sums() const;
   double intercept_precision() const;
   mat hessian(const double* grams) const;
-  void exact_step(const mat& gradient, const double* grams, double ridge);
-  void bounded_step(const mat& gradient, const double* grams, double ridge);
+  void exact_step(const mat& gradient, const double* grams, double ridge, bool trace);
+  void bounded_step(const mat& gradient, const double* grams, double ridge, bool trace);
   void refresh();
 
   mat u_;                 // p x (C - 1)
@@ -58,7 +66,7 @@ class SoftmaxRegression {
   double effective_ = 0;  // parameters that the data determine
   bool evidence_ = false;
   // Curvature costs p times what the gradient costs and changes slowly: with many features it is summed in
-  // every fifth pass only, once the first steps are done.
+  // every eighth pass only, once the first steps are done.
   bool curvature_due_ = true;
   int updates_ = 0;
   std::vector<double> grams_;  // the last that were summed

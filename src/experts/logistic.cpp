@@ -94,8 +94,12 @@ void LogisticExperts::log_density(const Batch& batch, mat& out) const {
 
 void LogisticExperts::add(const Batch& batch, const mat& responsibility, std::span<double> sums) const {
   const std::size_t stride = 1 + expert_[0].sums();
-  thread_local mat prob, label;
+  thread_local mat prob, label, columns, grams;
   thread_local vec scratch;
+  uword due = 0;
+  for (const SoftmaxRegression& e : expert_) due += e.gram_columns();
+  columns.set_size(batch.rows, due);
+  double* next = columns.memptr();
   for (uword k = 0; k < count(); ++k) {
     const double* r = responsibility.colptr(k);
     expert_[k].probabilities(batch.expert, prob, scratch);
@@ -106,7 +110,19 @@ void LogisticExperts::add(const Batch& batch, const mat& responsibility, std::sp
       weight += r[i];
     }
     sums[k * stride] += weight;
-    expert_[k].add(batch.expert, prob, label, r, sums.subspan(k * stride + 1, stride - 1));
+    expert_[k].add_gradient(batch.expert, prob, label, r, sums.subspan(k * stride + 1, stride - 1));
+    if (expert_[k].gram_columns() > 0) expert_[k].fill_gram_weights(prob, r, next);
+    next += expert_[k].gram_columns() * batch.rows;
+  }
+  if (due == 0) return;
+  grams.zeros(packed_size(batch.expert.n_cols), due);
+  add_weighted_grams(batch.expert, columns, grams.memptr());
+  const double* from = grams.memptr();
+  for (uword k = 0; k < count(); ++k) {
+    double* to = sums.data() + k * stride + 1 + expert_[k].gradient_sums();
+    const std::size_t size = expert_[k].gram_columns() * grams.n_rows;
+    for (std::size_t i = 0; i < size; ++i) to[i] += from[i];
+    from += size;
   }
 }
 

@@ -72,7 +72,9 @@ HWY_INLINE void TileRow(const Factor* f, const double* w, std::size_t n, std::si
   std::size_t k = 0;
   for (; k + kRight <= columns; k += kRight)
     Tile<L, kRight>(f, w + k * lead, n, lead, to + k * stride, stride, tag);
-  for (; k < columns; ++k) Tile<L, 1>(f, w + k * lead, n, lead, to + k * stride, stride, tag);
+  if (kRight > 3 && columns - k == 3) Tile<L, 3>(f, w + k * lead, n, lead, to + k * stride, stride, tag);
+  if (kRight > 2 && columns - k == 2) Tile<L, 2>(f, w + k * lead, n, lead, to + k * stride, stride, tag);
+  if (columns - k == 1) Tile<L, 1>(f, w + k * lead, n, lead, to + k * stride, stride, tag);
 }
 
 /// All factors in turn, kLeft at a time.

@@ -37,6 +37,9 @@ void copy_penalties(Mixture& from, Mixture& to) {
 
 double log_prior(const Mixture& m) { return m.gate->log_prior() + m.experts->log_prior(); }
 
+/// Penalties are updated in each of the first cycles, then in one of so many.
+constexpr int kEveryCycle = 12, kThen = 3;
+
 /// A mixture with the sums of a pass at its parameters.
 struct State {
   Mixture mixture;
@@ -70,9 +73,10 @@ class EmRun {
   const Watch& watch_;
   EmResult result_;
   bool stopped_ = false;
-  int stretch_ = 0;
-  double longest_ = 4;  // longest extrapolation, adapted
-  double gain_ = 0;     // of the last cycle, at constant penalties; infinite if it was cut short
+  int stretch_ = 0, cycles_ = 0;
+  bool refreshed_ = false, refresh_next_ = false;  // were penalties updated in the last cycle; must they be
+  double longest_ = 4;                             // longest extrapolation, adapted
+  double gain_ = 0;  // of the last cycle, at constant penalties; infinite if it was cut short
 };
 
 void EmRun::evaluate(State& state) {
@@ -166,7 +170,10 @@ bool EmRun::cycle(State& state) {
   gain_ = arma::datum::inf;
   State middle = state;
   double start = 0;
-  if (!em_step(middle, evidence(), start)) return false;
+  // Penalties settle sooner than parameters, and updating them costs the inverse of every curvature.
+  refreshed_ = evidence() && (refresh_next_ || cycles_ < kEveryCycle || cycles_ % kThen == 0);
+  ++cycles_;
+  if (!em_step(middle, refreshed_, start)) return false;
   if (spent()) {
     state = std::move(middle);
     return true;
@@ -193,7 +200,8 @@ EmResult EmRun::run(Mixture& mixture) {
     last = state.sums.log_likelihood;
     const double small = std::max(options_.tolerance * state.sums.weight, options_.enough);
     // At a penalised optimum the likelihood itself still has a slope: it must have settled too.
-    if (gain_ < small && change < (evidence() ? 10 : 1) * small) {
+    refresh_next_ = gain_ < small && change < (evidence() ? 10 : 1) * small;
+    if (refresh_next_ && (refreshed_ || !evidence())) {
       result_.status = EmResult::Status::converged;
       break;
     }

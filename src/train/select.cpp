@@ -14,8 +14,8 @@ namespace {
 
 constexpr std::uint64_t kSampleRows = 16384;    // starts and short runs see at most so many rows
 constexpr std::uint64_t kParallelRows = 65536;  // below, starts run side by side; above, rows are shared out
-constexpr std::uint64_t kFinishAllWork = 2'000'000;  // rows x experts x restarts: cheap enough to finish all
-constexpr int kShortPasses = 12;
+constexpr std::uint64_t kFinishAllWork = 20'000'000;  // rows x features x experts x restarts: finish all
+constexpr int kShortPasses = 12, kSamplePasses = 100;
 constexpr int kRegionPasses = 3;
 constexpr double kFirmness = 0.95;
 
@@ -129,8 +129,8 @@ std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototy
   return all;
 }
 
-/// Whom to finish: the best few of the short runs, all if that costs little.
-std::vector<std::size_t> finalists(const std::vector<Candidate>& all, std::uint64_t rows) {
+/// The best few so far: at least `least`, and at least one in `part`.
+std::vector<std::size_t> best_few(const std::vector<Candidate>& all, std::size_t least, std::size_t part) {
   std::vector<std::size_t> order(all.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
@@ -138,19 +138,35 @@ std::vector<std::size_t> finalists(const std::vector<Candidate>& all, std::uint6
     return all[a].start.score > all[b].start.score;
   });
   while (!order.empty() && all[order.back()].start.refused) order.pop_back();
-  const bool cheap = rows * all[0].mixture.count() * all.size() <= kFinishAllWork;
-  if (!cheap) order.resize(std::min(order.size(), std::max<std::size_t>(3, (all.size() + 2) / 3)));
+  order.resize(std::min(order.size(), std::max(least, (all.size() + part - 1) / part)));
+  return order;
+}
+
+/// Whom to finish: the best few of the short runs, all if that costs little.
+std::vector<std::size_t> finalists(const std::vector<Candidate>& all, std::uint64_t rows) {
+  const Mixture& m = all[0].mixture;
+  const std::uint64_t features = m.gate_basis.size() + m.expert_basis.size();
+  const bool cheap = rows * features * m.count() * all.size() <= kFinishAllWork;
+  return best_few(all, 3, cheap ? 1 : 3);
+}
+
+/// The two best of those that were finished on a sample; the marks are taken back.
+std::vector<std::size_t> best_finished(std::vector<Candidate>& all) {
+  std::vector<std::size_t> order = best_few(all, all.size(), 1);
+  std::erase_if(order, [&](std::size_t i) { return !all[i].start.finished; });
+  order.resize(std::min<std::size_t>(order.size(), 2));
+  for (Candidate& c : all) c.start.finished = false;
   return order;
 }
 
 void finish(std::vector<Candidate>& all, const std::vector<std::size_t>& chosen, const SearchTask& task,
-            Progress& progress) {
-  const bool many_rows = task.source.rows() > kParallelRows;
+            const Source& rows, int passes, Progress& progress) {
+  const bool many_rows = rows.rows() > kParallelRows;
   Compute own = task.compute;
   if (!many_rows) own.threads = 1;
   const auto one = [&](std::size_t i) {
     Candidate& c = all[chosen[i]];
-    run(c, task, task.source, own, task.options.max_iterations, progress.watch(static_cast<int>(chosen[i])));
+    run(c, task, rows, own, passes, progress.watch(static_cast<int>(chosen[i])));
     c.start.finished = true;
     judge(c, task);
   };
@@ -199,7 +215,13 @@ std::vector<Candidate> search(const SearchTask& task, const Mixture& prototype, 
   const Source& rows = sampled ? static_cast<const Source&>(sample) : task.source;
   Progress progress(task.on_iteration, std::max(1, task.options.restarts));
   std::vector<Candidate> all = short_runs(task, prototype, rows, progress);
-  finish(all, finalists(all, task.source.rows()), task, progress);
+  if (sampled) {
+    // Passes over the sample are cheaper: only the two that get furthest there see all rows.
+    finish(all, finalists(all, rows.rows()), task, rows, kSamplePasses, progress);
+    finish(all, best_finished(all), task, task.source, task.options.max_iterations, progress);
+  } else {
+    finish(all, finalists(all, rows.rows()), task, rows, task.options.max_iterations, progress);
+  }
   std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
     const auto rank = [](const Candidate& c) { return c.start.refused ? 2 : (c.start.finished ? 0 : 1); };
     if (rank(a) != rank(b)) return rank(a) < rank(b);
