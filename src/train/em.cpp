@@ -37,7 +37,8 @@ void copy_penalties(Mixture& from, Mixture& to) {
 
 double log_prior(const Mixture& m) { return m.gate->log_prior() + m.experts->log_prior(); }
 
-/// Penalties are updated in each of the first cycles, then in one of so many.
+/// Penalties are updated in every cycle; with many parameters in each of the first, then in one of three.
+constexpr uword kMany = 200;
 constexpr int kEveryCycle = 12, kThen = 3;
 
 /// A mixture with the sums of a pass at its parameters.
@@ -171,7 +172,8 @@ bool EmRun::cycle(State& state) {
   State middle = state;
   double start = 0;
   // Penalties settle sooner than parameters, and updating them costs the inverse of every curvature.
-  refreshed_ = evidence() && (refresh_next_ || cycles_ < kEveryCycle || cycles_ % kThen == 0);
+  refreshed_ =
+      evidence() && (refresh_next_ || before.n_elem < kMany || cycles_ < kEveryCycle || cycles_ % kThen == 0);
   ++cycles_;
   if (!em_step(middle, refreshed_, start)) return false;
   if (spent()) {

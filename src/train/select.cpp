@@ -12,8 +12,9 @@ namespace moekit::train {
 
 namespace {
 
-constexpr std::uint64_t kSampleRows = 16384;    // starts and short runs see at most so many rows
-constexpr std::uint64_t kParallelRows = 65536;  // below, starts run side by side; above, rows are shared out
+constexpr std::uint64_t kSampleRows = 16384;     // starts and short runs see at most so many rows
+constexpr std::uint64_t kParallelRows = 65536;   // below, starts run side by side; above, rows are shared out
+constexpr std::uint64_t kDearPass = 20'000'000;  // rows x features x experts: finish one start only
 constexpr std::uint64_t kFinishAllWork = 20'000'000;  // rows x features x experts x restarts: finish all
 constexpr int kShortPasses = 12, kSamplePasses = 100;
 constexpr int kRegionPasses = 3;
@@ -70,7 +71,7 @@ EmOptions em_options(const SearchTask& task, int passes) {
   o.max_passes = passes;
   const bool evidence = task.penalty.mode == Penalty::Mode::evidence;
   // Under the evidence a thousandth of a log unit is far below what the penalties decide.
-  o.tolerance = task.options.tolerance > 0 ? task.options.tolerance : (evidence ? 1e-6 : 3e-11);
+  o.tolerance = task.options.tolerance > 0 ? task.options.tolerance : (evidence ? 5e-6 : 3e-11);
   o.enough = evidence && task.options.tolerance == 0 ? 1e-3 : 0;
   return o;
 }
@@ -129,6 +130,10 @@ std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototy
   return all;
 }
 
+std::uint64_t work_of_pass(const Mixture& m, std::uint64_t rows) {
+  return rows * (m.gate_basis.size() + m.expert_basis.size()) * m.count();
+}
+
 /// The best few so far: at least `least`, and at least one in `part`.
 std::vector<std::size_t> best_few(const std::vector<Candidate>& all, std::size_t least, std::size_t part) {
   std::vector<std::size_t> order(all.size());
@@ -144,17 +149,15 @@ std::vector<std::size_t> best_few(const std::vector<Candidate>& all, std::size_t
 
 /// Whom to finish: the best few of the short runs, all if that costs little.
 std::vector<std::size_t> finalists(const std::vector<Candidate>& all, std::uint64_t rows) {
-  const Mixture& m = all[0].mixture;
-  const std::uint64_t features = m.gate_basis.size() + m.expert_basis.size();
-  const bool cheap = rows * features * m.count() * all.size() <= kFinishAllWork;
+  const bool cheap = work_of_pass(all[0].mixture, rows) * all.size() <= kFinishAllWork;
   return best_few(all, 3, cheap ? 1 : 3);
 }
 
-/// The two best of those that were finished on a sample; the marks are taken back.
-std::vector<std::size_t> best_finished(std::vector<Candidate>& all) {
+/// The two best of those that were finished on a sample, one if passes are dear; the marks are taken back.
+std::vector<std::size_t> best_finished(std::vector<Candidate>& all, std::uint64_t rows) {
   std::vector<std::size_t> order = best_few(all, all.size(), 1);
   std::erase_if(order, [&](std::size_t i) { return !all[i].start.finished; });
-  order.resize(std::min<std::size_t>(order.size(), 2));
+  order.resize(std::min<std::size_t>(order.size(), work_of_pass(all[0].mixture, rows) > kDearPass ? 1 : 2));
   for (Candidate& c : all) c.start.finished = false;
   return order;
 }
@@ -218,7 +221,8 @@ std::vector<Candidate> search(const SearchTask& task, const Mixture& prototype, 
   if (sampled) {
     // Passes over the sample are cheaper: only the two that get furthest there see all rows.
     finish(all, finalists(all, rows.rows()), task, rows, kSamplePasses, progress);
-    finish(all, best_finished(all), task, task.source, task.options.max_iterations, progress);
+    finish(all, best_finished(all, task.source.rows()), task, task.source, task.options.max_iterations,
+           progress);
   } else {
     finish(all, finalists(all, rows.rows()), task, rows, task.options.max_iterations, progress);
   }
