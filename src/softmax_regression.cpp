@@ -18,6 +18,11 @@ constexpr double kHoldFinite = 1e-12;
 /// that an expert never meets would send its intercept to infinity.
 constexpr double kInterceptPrecision = 1e-8;
 
+/// Least precision of the slopes' prior, a standard deviation of some 3 logits for a change of one standard
+/// deviation: where classes can almost be separated the evidence alone lets slopes grow far beyond what new
+/// rows bear out. A weakly informative prior after Gelman, Jakulin, Pittau & Su 2008 (scale 2.5).
+constexpr double kLeastPrecision = 0.1;
+
 /// From how many sums on curvature is summed in some passes only; in how many at first; then how rarely.
 constexpr std::size_t kManySums = 1000;
 constexpr int kFirstPasses = 3, kEvery = 8;
@@ -188,7 +193,7 @@ void SoftmaxRegression::refresh() {
   if (slopes == 0) return;
   effective_ = std::clamp(slopes - precision_ * trace_inverse_, 0.0, slopes);
   const double size = arma::accu(arma::square(u_.tail_rows(features() - 1)));
-  precision_ = evidence_precision(effective_, size);
+  precision_ = evidence_precision(effective_, size, kLeastPrecision);
 }
 
 double SoftmaxRegression::intercept_precision() const {

@@ -13,6 +13,8 @@ constexpr double kLogTwoPi = 1.8378770664093454836;
 /// Prior of the variance under the evidence: scaled inverse chi-square with nu degrees of freedom around
 /// s0^2, a hundredth of the target's variance.
 constexpr double kPriorFreedom = 2, kPriorVariance = 0.01;
+/// Least precision of the slopes' priors: nearly without force.
+constexpr double kLeastPrecision = 1e-3;
 /// Without any other floor a noise-free table would send a variance to zero.
 constexpr double kLeastNoise = 1e-8;
 /// Exact maximum likelihood calls an expert below this share of the target's spread a spike.
@@ -182,7 +184,7 @@ void GaussianExperts::update_expert(uword k, const double* own, const mat& gram,
       const vec inverse = factor.inverse().eval().diag();
       const double trace = variance * arma::accu(inverse.tail(p - 1));
       effective_[k] = std::clamp(slopes - ridge * trace, 0.0, std::min(slopes, 0.9 * weight));
-      precision_[k] = evidence_precision(effective_[k], squared_pull(k));
+      precision_[k] = evidence_precision(effective_[k], squared_pull(k), kLeastPrecision);
     }
     next = (left + kPriorFreedom * kPriorVariance) /
            std::max(weight - effective_[k] - 1 + kPriorFreedom, 0.5 * kPriorFreedom);
