@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Held-out quality with defaults, nothing tuned: prints one table, K = 1 beside every model.
+"""Held-out quality with defaults, one setting for all tables: prints one table, K = 1 beside every model.
 
 Reads ../shared/data beside the checkout when it is there (published splits and folds); the four vowels are
 bundled. Usage: bench/quality/run.py [PROGRAM] [--splits N] [--adult]
