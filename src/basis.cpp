@@ -90,9 +90,7 @@ void add_numeric_terms(const Column& column, std::uint32_t index, std::vector<Te
 }
 
 void add_level_terms(const Column& column, std::uint32_t index, bool all_levels, std::vector<Term>& terms) {
-  const auto present = static_cast<std::size_t>(
-      std::count_if(column.shares.begin(), column.shares.end(), [](double s) { return s > 0; }));
-  if (present < 2) return;
+  if (occurring(column.shares) < 2) return;
   const auto most = static_cast<std::uint32_t>(std::max_element(column.shares.begin(), column.shares.end()) -
                                                column.shares.begin());
   for (std::uint32_t level = 0; level < column.shares.size(); ++level) {

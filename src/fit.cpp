@@ -64,14 +64,6 @@ Mixture prototype(const FitOptions& o, const Schema& schema, const Basis& gate, 
   return m;
 }
 
-long levels_present(const Column& c) {
-  return std::count_if(c.shares.begin(), c.shares.end(), [](double s) { return s > 0; });
-}
-
-long classes_present(const Target& t) {
-  return std::count_if(t.shares.begin(), t.shares.end(), [](double s) { return s > 0; });
-}
-
 /// Notes about the columns, and bases that can be fitted: exact maximum likelihood leaves out features that
 /// are combinations of others, penalties share them out.
 void settle_bases(const Schema& schema, const Source& source, const Compute& compute, bool exact, Basis& gate,
@@ -79,12 +71,12 @@ void settle_bases(const Schema& schema, const Source& source, const Compute& com
   for (const Column& c : schema.inputs) {
     if (c.missing >= 1)
       notes.push_back("column '" + c.name + "' has no value in any row: left out");
-    else if (c.kind == ColumnKind::numeric ? !(c.max > c.min) : levels_present(c) < 2)
+    else if (c.kind == ColumnKind::numeric ? !(c.max > c.min) : occurring(c.shares) < 2)
       notes.push_back("column '" + c.name + "' is constant: left out");
   }
   if (schema.target.task != Task::classification && !(schema.target.max > schema.target.min))
     notes.push_back("the target '" + schema.target.name + "' is constant");
-  if (schema.target.task == Task::classification && classes_present(schema.target) < 2)
+  if (schema.target.task == Task::classification && occurring(schema.target.shares) < 2)
     notes.push_back("the target '" + schema.target.name + "' has one class only");
   const auto settle = [&](Basis& basis) {
     const std::vector<uword> dependent = dependent_features(basis, schema, source, compute);
@@ -163,7 +155,7 @@ std::string_view status_name(train::EmResult::Status s) {
 
 /// Where the inputs tell the classes apart without error, only penalty or iterations bound the coefficients.
 void note_separation(Provenance& p, const Schema& schema, const Closing& closing) {
-  if (schema.target.task == Task::classification && classes_present(schema.target) > 1 &&
+  if (schema.target.task == Task::classification && occurring(schema.target.shares) > 1 &&
       closing.doubtful == 0)
     p.notes.push_back(
         "the inputs separate the classes without error: coefficients are as large as the penalty "
@@ -218,7 +210,7 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
       train::search(single_task, prototype(options, schema, gate, expert, 1), stopped);
   p.single_log_likelihood = one.front().start.log_likelihood;
   uword experts = std::min<uword>(options.experts, source.rows());
-  if (schema.target.task == Task::classification && classes_present(schema.target) < 2) experts = 1;
+  if (schema.target.task == Task::classification && occurring(schema.target.shares) < 2) experts = 1;
   if (experts < options.experts)
     p.notes.push_back("there is no use for " + std::to_string(options.experts) +
                       " experts here: " + std::to_string(experts) + " are fitted");

@@ -9,6 +9,11 @@
 
 namespace moekit {
 
+std::size_t occurring(const std::vector<double>& shares) {
+  return static_cast<std::size_t>(
+      std::count_if(shares.begin(), shares.end(), [](double s) { return s > 0; }));
+}
+
 std::string_view task_name(Task task) {
   switch (task) {
     case Task::regression:

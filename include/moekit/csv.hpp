@@ -17,8 +17,8 @@ struct ReadOptions {
   std::vector<std::string> categorical, numeric;  ///< kinds that the user insists on
   std::vector<std::string> drop;                  ///< never read
   std::vector<std::string> id;                    ///< carried as text, never inputs
-  std::vector<std::string>
-      carry;  ///< carried as text too (groups, folds, starting regions), not in Schema::id
+  /// Carried as text too (groups, folds, starting regions), but not in Schema::id.
+  std::vector<std::string> carry;
   std::string weights, offset;
 };
 

@@ -44,6 +44,9 @@ struct Target {
   std::uint64_t distinct = 0;  ///< distinct values seen, counted up to 1000
 };
 
+/// How many levels or labels occur at all.
+std::size_t occurring(const std::vector<double>& shares);
+
 /// How the columns of a table become numbers.
 struct Schema {
   std::vector<Column> inputs;  ///< in the order of the training file

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <mutex>
 #include <numeric>
 
@@ -99,6 +100,19 @@ void run(Candidate& c, const SearchTask& task, const Source& rows, const Compute
   c.start.iterations += c.result.passes;
 }
 
+/// Calls one(i, compute) for every start: side by side on one thread each while there are few rows, in turn
+/// on all threads when the rows are worth sharing out.
+void for_each_start(std::size_t count, std::uint64_t rows, const Compute& compute,
+                    const std::function<void(std::size_t, const Compute&)>& one) {
+  if (rows > kParallelRows) {
+    for (std::size_t i = 0; i < count; ++i) one(i, compute);
+    return;
+  }
+  Compute single = compute;
+  single.threads = 1;
+  parallel_for(count, compute, [&](std::size_t i) { one(i, single); });
+}
+
 /// Before a start is run: a fit of the regions it names, on the rows it was drawn from.
 std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototype, const Source& rows,
                                   Progress& progress) {
@@ -107,10 +121,7 @@ std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototy
   const StartData data = given ? StartData{} : start_data(prototype, task.schema, rows);
   const int starts = given || prototype.count() == 1 ? 1 : std::max(1, o.restarts);
   std::vector<Candidate> all(starts, Candidate{{}, prototype, {}});
-  const bool many_rows = rows.rows() > kParallelRows;
-  Compute own = task.compute;
-  if (!many_rows) own.threads = 1;
-  const auto one = [&](std::size_t i) {
+  for_each_start(all.size(), rows.rows(), task.compute, [&](std::size_t i, const Compute& own) {
     Candidate& c = all[i];
     const auto& kinds = start_kinds();
     c.start.kind = given ? "given" : (prototype.count() == 1 ? "single" : kinds[i % kinds.size()]);
@@ -122,11 +133,7 @@ std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototy
     fit_regions(c.mixture, task, rows, own, region);
     run(c, task, rows, own, kShortPasses, progress.watch(static_cast<int>(i)));
     if (!std::isfinite(c.start.score)) refuse(c, "not a number");
-  };
-  if (many_rows)
-    for (std::size_t i = 0; i < all.size(); ++i) one(i);
-  else
-    parallel_for(all.size(), task.compute, one);
+  });
   return all;
 }
 
@@ -164,19 +171,12 @@ std::vector<std::size_t> best_finished(std::vector<Candidate>& all, std::uint64_
 
 void finish(std::vector<Candidate>& all, const std::vector<std::size_t>& chosen, const SearchTask& task,
             const Source& rows, int passes, Progress& progress) {
-  const bool many_rows = rows.rows() > kParallelRows;
-  Compute own = task.compute;
-  if (!many_rows) own.threads = 1;
-  const auto one = [&](std::size_t i) {
+  for_each_start(chosen.size(), rows.rows(), task.compute, [&](std::size_t i, const Compute& own) {
     Candidate& c = all[chosen[i]];
     run(c, task, rows, own, passes, progress.watch(static_cast<int>(chosen[i])));
     c.start.finished = true;
     judge(c, task);
-  };
-  if (many_rows)
-    for (std::size_t i = 0; i < chosen.size(); ++i) one(i);
-  else
-    parallel_for(chosen.size(), task.compute, one);
+  });
 }
 
 void compare_partitions(std::vector<Candidate>& all, const SearchTask& task, const Source& rows) {
