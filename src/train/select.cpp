@@ -179,6 +179,16 @@ void finish(std::vector<Candidate>& all, const std::vector<std::size_t>& chosen,
   });
 }
 
+/// While every finished start was refused, the next best are finished: a short run is nobody's model.
+void finish_until_one_stands(std::vector<Candidate>& all, const SearchTask& task, Progress& progress) {
+  const auto stands = [](const Candidate& c) { return c.start.finished && !c.start.refused; };
+  while (!progress.stopped() && std::none_of(all.begin(), all.end(), stands)) {
+    std::vector<std::size_t> next = best_few(all, 3, all.size());
+    if (next.empty()) return;
+    finish(all, next, task, task.source, task.options.max_iterations, progress);
+  }
+}
+
 void compare_partitions(std::vector<Candidate>& all, const SearchTask& task, const Source& rows) {
   std::vector<std::uint32_t> best;
   for (Candidate& c : all) {
@@ -226,6 +236,7 @@ std::vector<Candidate> search(const SearchTask& task, const Mixture& prototype, 
   } else {
     finish(all, finalists(all, rows.rows()), task, rows, task.options.max_iterations, progress);
   }
+  finish_until_one_stands(all, task, progress);
   std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
     const auto rank = [](const Candidate& c) { return c.start.refused ? 2 : (c.start.finished ? 0 : 1); };
     if (rank(a) != rank(b)) return rank(a) < rank(b);
