@@ -2,12 +2,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <map>
 
 #include "moekit/error.hpp"
 
 namespace moekit {
 
 namespace {
+
+/// " - 3.5" or " + 3.5".
+std::string shifted(double knot) {
+  char text[40];
+  std::snprintf(text, sizeof text, " %c %.6g", knot < 0 ? '+' : '-', std::abs(knot));
+  return text;
+}
 
 /// Far outside the training range a feature is held here, so that no product of features is infinite.
 constexpr double kFarthest = 1e100;
@@ -16,6 +25,22 @@ void numeric_feature(const double* x, uword n, double center, double scale, doub
   for (uword i = 0; i < n; ++i) {
     const double z = std::isnan(x[i]) ? 0.0 : (x[i] - center) / scale;
     out[i] = std::clamp(z, -kFarthest, kFarthest);
+  }
+}
+
+void power_feature(const double* x, uword n, const Term& term, double* out) {
+  for (uword i = 0; i < n; ++i) {
+    const double u = std::clamp((x[i] - term.knot) / term.width, -kFarthest, kFarthest);
+    double power = 1;
+    for (std::uint32_t d = 0; d < term.degree; ++d) power = std::clamp(power * u, -kFarthest, kFarthest);
+    out[i] = std::isnan(x[i]) ? 0.0 : (power - term.center) / term.scale;
+  }
+}
+
+void hinge_feature(const double* x, uword n, const Term& term, double* out) {
+  for (uword i = 0; i < n; ++i) {
+    const double u = std::clamp((x[i] - term.knot) / term.width, 0.0, kFarthest);
+    out[i] = std::isnan(x[i]) ? 0.0 : (u - term.center) / term.scale;
   }
 }
 
@@ -41,16 +66,43 @@ void Basis::features(const Schema& schema, const Block& block, mat& out) const {
       continue;
     }
     const Column& column = schema.inputs[term.column];
+    const double* x = term.kind == Term::Kind::level ? nullptr : block.numeric_column(column.index);
     if (term.kind == Term::Kind::level) {
       const auto levels = static_cast<std::uint32_t>(column.levels.size());
       const std::uint32_t last = column.missing > 0 ? levels : levels - 1;
       level_feature(block.level_column(column.index), block.rows, term.level, last, term.center, to);
     } else if (term.kind == Term::Kind::missing) {
-      missing_feature(block.numeric_column(column.index), block.rows, term.center, to);
+      missing_feature(x, block.rows, term.center, to);
+    } else if (term.kind == Term::Kind::power) {
+      power_feature(x, block.rows, term, to);
+    } else if (term.kind == Term::Kind::hinge) {
+      hinge_feature(x, block.rows, term, to);
     } else {
-      numeric_feature(block.numeric_column(column.index), block.rows, term.center, term.scale, to);
+      numeric_feature(x, block.rows, term.center, term.scale, to);
     }
   }
+}
+
+std::vector<uword> Basis::groups() const {
+  std::vector<uword> groups;
+  std::map<std::pair<bool, std::uint32_t>, uword> of_column;  // levels or curve of a column
+  uword next = 1;
+  const auto linear = [](const Term& t) {
+    return t.kind == Term::Kind::numeric || t.kind == Term::Kind::missing;
+  };
+  if (std::any_of(terms_.begin(), terms_.end(), linear)) ++next;
+  for (const Term& term : terms_) {
+    if (term.kind == Term::Kind::intercept) {
+      groups.push_back(0);
+    } else if (linear(term)) {
+      groups.push_back(1);
+    } else {
+      const auto [at, added] = of_column.try_emplace({term.kind == Term::Kind::level, term.column}, next);
+      next += added;
+      groups.push_back(at->second);
+    }
+  }
+  return groups;
 }
 
 std::string Basis::name(const Schema& schema, uword j) const {
@@ -58,6 +110,9 @@ std::string Basis::name(const Schema& schema, uword j) const {
   if (term.kind == Term::Kind::intercept) return "intercept";
   const Column& column = schema.inputs[term.column];
   if (term.kind == Term::Kind::numeric) return column.name;
+  if (term.kind == Term::Kind::hinge) return "max(0, " + column.name + shifted(term.knot) + ")";
+  if (term.kind == Term::Kind::power)
+    return "(" + column.name + shifted(term.knot) + ")^" + std::to_string(term.degree);
   if (term.kind == Term::Kind::missing || term.level == column.levels.size())
     return column.name + " is missing";
   return column.name + " = " + column.levels[term.level];
@@ -68,8 +123,11 @@ vec Basis::in_input_units(const vec& coefficients) const {
   for (uword j = 0; j < size(); ++j) {
     const Term& term = terms_[j];
     if (term.kind == Term::Kind::intercept) continue;
-    out[j] = coefficients[j] / term.scale;
-    if (term.kind == Term::Kind::numeric) out[0] -= coefficients[j] * (term.center / term.scale);
+    const double unit = coefficients[j] / term.scale;
+    out[j] = unit;
+    if (term.kind == Term::Kind::hinge) out[j] /= term.width;
+    if (term.kind == Term::Kind::power) out[j] /= std::pow(term.width, term.degree);
+    if (term.kind != Term::Kind::missing && term.kind != Term::Kind::level) out[0] -= unit * term.center;
   }
   return out;
 }

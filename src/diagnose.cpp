@@ -185,6 +185,7 @@ std::vector<Coefficient> coefficients(const Model& model) {
   const Mixture& m = model.members.front();
   const Target& target = model.schema.target;
   const Unit unit = target_unit(target);
+  const bool log_link = family_traits(model.family).log_link;
   std::vector<Coefficient> out;
   const mat gate = m.gate->coefficients();
   for (uword k = 0; k + 1 < m.count(); ++k) {
@@ -195,9 +196,14 @@ std::vector<Coefficient> coefficients(const Model& model) {
     const mat own = m.experts->coefficients(k);
     for (uword c = 0; c < own.n_cols; ++c) {
       const std::string label = target.task == Task::classification ? target.labels[c] : "";
-      add_terms(model.schema, m.expert_basis, own.col(c), unit.sd, unit.mean, {"expert", k, label, "", 0, 0},
-                out);
+      // Behind a logarithm the unit of the target is a shift.
+      add_terms(model.schema, m.expert_basis, own.col(c), log_link ? 1 : unit.sd,
+                log_link ? std::log(unit.sd) : unit.mean, {"expert", k, label, "", 0, 0}, out);
     }
+    const vec noise = m.experts->noise_coefficients(k);
+    if (!noise.is_empty())
+      add_terms(model.schema, m.noise_basis, noise, 1, log_link ? 0 : std::log(unit.sd),
+                {"noise", k, "", "", 0, 0}, out);
   }
   return out;
 }

@@ -47,27 +47,34 @@ Penalty penalty_of(const FitOptions& o, const Schema& schema) {
   p.mode = o.ridge_mode;
   if (p.mode == Penalty::Mode::fixed && o.ridge == 0) p.mode = Penalty::Mode::none;
   p.ridge = o.ridge;
+  p.lasso = o.lasso;
   if (p.mode != Penalty::Mode::none && schema.target.task == Task::regression && schema.target.step > 0)
     p.noise_floor = schema.target.step / std::sqrt(12.0) / schema.target.sd;
   return p;
 }
 
+/// What gate, experts and their noise see.
+struct Bases {
+  Basis gate, expert, noise;
+};
+
 /// The mixture before it has learnt anything.
-Mixture prototype(const FitOptions& o, const Schema& schema, const Basis& gate, const Basis& expert,
-                  uword experts) {
+Mixture prototype(const FitOptions& o, const Schema& schema, const Bases& bases, uword experts) {
   Mixture m;
-  m.gate_basis = gate;
-  m.expert_basis = expert;
-  m.gate = Value<GateFamily>(make_gate(o.gate, experts, gate.size()));
-  m.experts = Value<ExpertFamily>(
-      make_experts(family_of(o, schema), experts, expert.size(), schema.target.labels.size()));
+  m.gate_basis = bases.gate;
+  m.expert_basis = bases.expert;
+  m.noise_basis = bases.noise;
+  m.gate = Value<GateFamily>(make_gate(o.gate, {experts, bases.gate.groups()}));
+  m.experts = Value<ExpertFamily>(make_experts(
+      family_of(o, schema),
+      {experts, bases.expert.groups(), bases.noise.groups(), schema.target.labels.size()}));
   return m;
 }
 
 /// Notes about the columns, and bases that can be fitted: exact maximum likelihood leaves out features that
 /// are combinations of others, penalties share them out.
-void settle_bases(const Schema& schema, const Source& source, const Compute& compute, bool exact, Basis& gate,
-                  Basis& expert, std::vector<std::string>& notes) {
+void settle_bases(const Schema& schema, const Source& source, const Compute& compute, bool exact,
+                  Bases& bases, std::vector<std::string>& notes) {
   for (const Column& c : schema.inputs) {
     if (c.missing >= 1)
       notes.push_back("column '" + c.name + "' has no value in any row: left out");
@@ -89,12 +96,13 @@ void settle_bases(const Schema& schema, const Source& source, const Compute& com
     }
     if (exact) basis = without(basis, dependent);
   };
-  const bool same = gate == expert;
-  settle(expert);
-  if (same)
-    gate = expert;
-  else
-    settle(gate);
+  const Basis before = bases.expert;
+  settle(bases.expert);
+  for (Basis* other : {&bases.gate, &bases.noise})
+    if (*other == before)
+      *other = bases.expert;
+    else
+      settle(*other);
 }
 
 void sort_by_share(Mixture& mixture, const std::vector<double>& rows, double weight) {
@@ -191,14 +199,18 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
   const bool exact = penalty.mode == Penalty::Mode::none;
   if (penalty.noise_floor > 0)
     p.notes.push_back("the target is rounded: no expert's noise is taken below the rounding's own");
-  Basis gate = linear_basis(schema, options.gate_columns, !exact);
-  Basis expert = linear_basis(schema, options.expert_columns, !exact);
-  settle_bases(schema, source, compute, exact, gate, expert, p.notes);
-  if (exact && source.rows() <= expert.size()) {
+  const auto basis = [&](const BasisKind& kind, const std::vector<std::string>& columns) {
+    return make_basis(kind, schema, source, columns, !exact);
+  };
+  Bases bases{basis(options.gate_basis, options.gate_columns),
+              basis(options.expert_basis, options.expert_columns),
+              basis(options.noise_basis, options.expert_columns)};
+  settle_bases(schema, source, compute, exact, bases, p.notes);
+  if (exact && source.rows() <= bases.expert.size()) {
     p.notes.push_back(
         "not more rows than coefficients: exact maximum likelihood does not exist, so experts are "
         "constant; --ridge auto can use the inputs");
-    expert = Basis({Term{}});
+    bases.expert = Basis({Term{}});
   }
 
   const train::SearchTask task{schema, source, options, compute, on_iteration, penalty};
@@ -207,7 +219,7 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
   single.initial_region.clear();
   const train::SearchTask single_task{schema, source, single, compute, on_iteration, penalty};
   std::vector<train::Candidate> one =
-      train::search(single_task, prototype(options, schema, gate, expert, 1), stopped);
+      train::search(single_task, prototype(options, schema, bases, 1), stopped);
   p.single_log_likelihood = one.front().start.log_likelihood;
   uword experts = std::min<uword>(options.experts, source.rows());
   if (schema.target.task == Task::classification && occurring(schema.target.shares) < 2) experts = 1;
@@ -216,7 +228,7 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
                       " experts here: " + std::to_string(experts) + " are fitted");
   std::vector<train::Candidate> best;
   while (experts > 1 && !stopped) {
-    best = train::search(task, prototype(options, schema, gate, expert, experts), stopped);
+    best = train::search(task, prototype(options, schema, bases, experts), stopped);
     for (const auto& c : best) p.starts.push_back(c.start);
     if (!best.front().start.refused || stopped) break;
     p.notes.push_back("every start with " + std::to_string(experts) + " experts was refused (" +

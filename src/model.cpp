@@ -15,6 +15,12 @@ void Mixture::prepare(const Schema& schema, const Block& block, Batch& batch) co
     batch.gate = batch.expert;
   else
     gate_basis.features(schema, block, batch.gate);
+  if (noise_basis.size() < 2)
+    batch.noise.ones(block.rows, 1);
+  else if (noise_basis == expert_basis)
+    batch.noise = batch.expert;
+  else
+    noise_basis.features(schema, block, batch.noise);
   batch.target.set_size(block.rows);
   const Target& target = schema.target;
   const bool standardise = target.task == Task::regression;

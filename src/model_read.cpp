@@ -194,6 +194,8 @@ Schema read_schema(const Node& node) {
 /// A feature may only ask for what a row of this schema has.
 void check_term(const Term& term, const Schema& schema, const Node& node) {
   if (!(term.scale > 0)) node.at("scale").fail("is not positive");
+  if (!(term.width > 0)) node.at("width").fail("is not positive");
+  if (term.degree < 1 || term.degree > kMostDegree) node.at("degree").fail("is out of range");
   if (term.kind == Term::Kind::intercept) return;
   if (term.column >= schema.inputs.size()) node.at("column").fail("is beyond the last input");
   const Column& column = schema.inputs[term.column];
@@ -214,6 +216,11 @@ Basis read_basis(const Node& node, const Schema& schema) {
     t.level = from.at("level").code();
     t.center = from.at("center").number();
     t.scale = from.at("scale").number();
+    if (bends(t)) {
+      t.knot = from.at("knot").number();
+      t.width = from.at("width").number();
+      t.degree = from.at("degree").code();
+    }
     if ((j == 0) != (t.kind == Term::Kind::intercept))
       from.fail("is out of place: the intercept comes first");
     check_term(t, schema, from);
@@ -252,24 +259,27 @@ Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
   Mixture m;
   m.gate_basis = read_basis(node.at("gate_basis"), model.schema);
   m.expert_basis = read_basis(node.at("expert_basis"), model.schema);
+  m.noise_basis = read_basis(node.at("noise_basis"), model.schema);
   const Node gate = node.at("gate"), experts = node.at("experts");
   const std::size_t count = experts.size(), classes = model.schema.target.labels.size();
   if (count == 0 || count > kMostExperts)
     experts.fail("does not have between 1 and " + std::to_string(kMostExperts) + " experts");
   // Every coefficient takes at least two bytes of the file, so nothing is allocated that it does not hold.
   const std::size_t outputs = std::max<std::size_t>(classes, 2) - 1;
-  if (m.expert_basis.size() > bytes / count / outputs || m.gate_basis.size() > bytes / count)
+  if (m.expert_basis.size() > bytes / count / outputs || m.gate_basis.size() > bytes / count ||
+      m.noise_basis.size() > bytes / count)
     experts.fail("has an impossible size");
   // Classification keeps a table of contrasts (classes x classes) for every expert.
   if (classes * classes > kMostContrasts / count) experts.fail("has an impossible size");
   m.experts = Value<ExpertFamily>(built(experts, [&] {
-    return make_experts(model.family, count, m.expert_basis.size(), std::max<std::size_t>(classes, 1));
+    return make_experts(model.family, {count, m.expert_basis.groups(), m.noise_basis.groups(),
+                                       std::max<std::size_t>(classes, 1)});
   }));
   if ((m.experts->classes() > 0) != (model.schema.target.task == Task::classification))
     experts.fail("of the family '" + model.family + "' do not suit the task");
   for (std::size_t k = 0; k < count; ++k) read_fields(experts[k], m.experts->fields(k));
   m.gate = Value<GateFamily>(
-      built(gate, [&] { return make_gate(model.gate_family, count, m.gate_basis.size()); }));
+      built(gate, [&] { return make_gate(model.gate_family, {count, m.gate_basis.groups()}); }));
   read_fields(gate, m.gate->fields());
   m.share = node.at("share").numbers();
   if (!m.share.empty() && m.share.size() != count)

@@ -126,6 +126,11 @@ Json basis_json(const Basis& basis) {
     term["level"] = t.level;
     term["center"] = finite(t.center, "the centre of a feature");
     term["scale"] = finite(t.scale, "the scale of a feature");
+    if (bends(t)) {
+      term["knot"] = finite(t.knot, "the knot of a feature");
+      term["width"] = finite(t.width, "the width of a feature");
+      term["degree"] = t.degree;
+    }
     out.push_back(term);
   }
   return out;
@@ -141,6 +146,7 @@ Json member_json(Mixture member) {  // a copy: fields() hands out writable spans
   Json out;
   out["gate_basis"] = basis_json(member.gate_basis);
   out["expert_basis"] = basis_json(member.expert_basis);
+  out["noise_basis"] = basis_json(member.noise_basis);
   out["gate"] = fields_json(member.gate->fields());
   out["experts"] = Json::array();
   for (uword k = 0; k < member.count(); ++k) out["experts"].push_back(fields_json(member.experts->fields(k)));

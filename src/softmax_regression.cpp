@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "evidence.hpp"
 #include "simd/vector_math.hpp"
@@ -40,8 +41,12 @@ mat helmert(uword classes) {
 
 }  // namespace
 
-SoftmaxRegression::SoftmaxRegression(uword features, uword classes, bool binary_logit)
-    : u_(features, classes - 1, arma::fill::zeros) {
+SoftmaxRegression::SoftmaxRegression(std::vector<uword> groups, uword classes, bool binary_logit)
+    : u_(groups.size(), classes - 1, arma::fill::zeros),
+      groups_(std::move(groups)),
+      precision_(*std::max_element(groups_.begin(), groups_.end()), 1.0),
+      effective_(precision_.size(), 0.0),
+      trace_(precision_.size(), 0.0) {
   contrast_ = binary_logit && classes == 2 ? mat(arma::vec{1.0, 0.0}) : helmert(classes);
 }
 
@@ -55,6 +60,14 @@ void SoftmaxRegression::probabilities(const mat& x, mat& prob, vec& scratch) con
   predictors(x, theta(), prob);
   scratch.set_size(x.n_rows);
   simd::softmax_rows(prob.memptr(), x.n_rows, prob.n_cols, prob.memptr(), scratch.memptr());
+}
+
+void SoftmaxRegression::scores(const mat& x, const mat& prob, const mat& label, mat& out) const {
+  const mat difference = (label - prob) * contrast_;
+  const uword p = features();
+  out.set_size(x.n_rows, u_.n_elem);
+  for (uword j = 0; j < difference.n_cols; ++j)
+    out.cols(j * p, (j + 1) * p - 1) = x.each_col() % difference.col(j);
 }
 
 std::size_t SoftmaxRegression::gram_sums() const {
@@ -116,48 +129,52 @@ mat SoftmaxRegression::hessian(const double* grams) const {
   return h;
 }
 
-void SoftmaxRegression::exact_step(const mat& gradient, const double* grams, double ridge, bool trace) {
+double SoftmaxRegression::held(uword feature) const {
+  return groups_[feature] == 0 ? intercept_precision() : precision_[groups_[feature] - 1];
+}
+
+void SoftmaxRegression::exact_step(const mat& gradient, const double* grams, bool trace) {
   const uword p = features(), m = classes() - 1;
   mat h = hessian(grams);
   mat g = gradient * contrast_;
   for (uword j = 0; j < m; ++j)
     for (uword i = 0; i < p; ++i) {
-      const double held = i == 0 ? intercept_precision() : ridge;
-      h(j * p + i, j * p + i) += held;
-      g(i, j) -= held * u_(i, j);
+      h(j * p + i, j * p + i) += held(i);
+      g(i, j) -= held(i) * u_(i, j);
     }
   const SpdFactor factor(h);
   u_ += arma::reshape(factor.solve(arma::vectorise(g)), p, m);
   if (!trace) return;
   const vec variance = factor.inverse().eval().diag();
-  trace_inverse_ = 0;
+  std::fill(trace_.begin(), trace_.end(), 0.0);
   for (uword j = 0; j < m; ++j)
-    for (uword i = 1; i < p; ++i) trace_inverse_ += variance[j * p + i];
+    for (uword i = 0; i < p; ++i)
+      if (groups_[i] > 0) trace_[groups_[i] - 1] += variance[j * p + i];
 }
 
-void SoftmaxRegression::bounded_step(const mat& gradient, const double* grams, double ridge, bool trace) {
+void SoftmaxRegression::bounded_step(const mat& gradient, const double* grams, bool trace) {
   const uword p = features(), c = classes();
   mat step(p, c);
   const mat now = theta();
-  trace_inverse_ = 0;
+  if (trace) std::fill(trace_.begin(), trace_.end(), 0.0);
   for (uword a = 0; a < c; ++a) {
     mat h = unpack(grams + a * packed_size(p), p);
     vec g = gradient.col(a);
     mat bound = 2 * h;
     for (uword i = 0; i < p; ++i) {
-      const double held = i == 0 ? intercept_precision() : ridge;
-      g[i] -= held * now(i, a);
-      bound(i, i) += held;
+      g[i] -= held(i) * now(i, a);
+      bound(i, i) += held(i);
     }
     const SpdFactor factor(bound);
     step.col(a) = factor.solve(g);
     if (!trace) continue;
-    for (uword i = 0; i < p; ++i) h(i, i) += i == 0 ? intercept_precision() : ridge;
+    for (uword i = 0; i < p; ++i) h(i, i) += held(i);
     const SpdFactor own(h);
     const vec variance = own.inverse().eval().diag();
     // C classes share C - 1 contrasts.
     const double part = static_cast<double>(c - 1) / static_cast<double>(c);
-    for (uword i = 1; i < p; ++i) trace_inverse_ += part * variance[i];
+    for (uword i = 0; i < p; ++i)
+      if (groups_[i] > 0) trace_[groups_[i] - 1] += part * variance[i];
   }
   set_theta(now + step);
 }
@@ -166,17 +183,18 @@ void SoftmaxRegression::update(std::span<const double> sums, const Penalty& pena
   const uword p = features(), c = classes();
   if (c < 2) return;
   evidence_ = penalty.mode == Penalty::Mode::evidence;
-  if (penalty.mode == Penalty::Mode::none) precision_ = kHoldFinite;
-  if (penalty.mode == Penalty::Mode::fixed) precision_ = penalty.ridge;
+  if (!evidence_)
+    std::fill(precision_.begin(), precision_.end(),
+              penalty.mode == Penalty::Mode::none ? kHoldFinite : penalty.ridge);
   const mat gradient(const_cast<double*>(sums.data()), p, c, false, true);
   if (curvature_due_) grams_.assign(sums.begin() + static_cast<std::ptrdiff_t>(p * c), sums.end());
   ++updates_;
   curvature_due_ = gram_sums() < kManySums || updates_ < kFirstPasses || updates_ % kEvery == 0;
   const auto step = [&](bool trace) {
     if (exact())
-      exact_step(gradient, grams_.data(), precision_, trace);
+      exact_step(gradient, grams_.data(), trace);
     else
-      bounded_step(gradient, grams_.data(), precision_, trace);
+      bounded_step(gradient, grams_.data(), trace);
   };
   const mat start = u_;
   const bool refreshed = evidence_ && penalty.refresh;
@@ -189,11 +207,16 @@ void SoftmaxRegression::update(std::span<const double> sums, const Penalty& pena
 }
 
 void SoftmaxRegression::refresh() {
-  const double slopes = static_cast<double>((features() - 1) * (classes() - 1));
-  if (slopes == 0) return;
-  effective_ = std::clamp(slopes - precision_ * trace_inverse_, 0.0, slopes);
-  const double size = arma::accu(arma::square(u_.tail_rows(features() - 1)));
-  precision_ = evidence_precision(effective_, size, kLeastPrecision);
+  std::vector<double> size(precision_.size(), 0.0), members(precision_.size(), 0.0);
+  for (uword i = 0; i < features(); ++i) {
+    if (groups_[i] == 0) continue;
+    size[groups_[i] - 1] += arma::accu(arma::square(u_.row(i)));
+    members[groups_[i] - 1] += static_cast<double>(u_.n_cols);
+  }
+  for (std::size_t g = 0; g < precision_.size(); ++g) {
+    effective_[g] = std::clamp(members[g] - precision_[g] * trace_[g], 0.0, members[g]);
+    precision_[g] = evidence_precision(effective_[g], size[g], kLeastPrecision);
+  }
 }
 
 double SoftmaxRegression::intercept_precision() const {
@@ -202,13 +225,14 @@ double SoftmaxRegression::intercept_precision() const {
 
 double SoftmaxRegression::log_prior() const {
   if (classes() < 2) return 0;
-  const double intercepts = -0.5 * intercept_precision() * arma::accu(arma::square(u_.row(0)));
-  if (features() < 2) return intercepts;
-  return intercepts - 0.5 * precision_ * arma::accu(arma::square(u_.tail_rows(features() - 1)));
+  double sum = 0;
+  for (uword i = 0; i < features(); ++i) sum -= 0.5 * held(i) * arma::accu(arma::square(u_.row(i)));
+  return sum;
 }
 
 double SoftmaxRegression::effective_parameters() const {
-  return evidence_ ? effective_ + static_cast<double>(classes() - 1) : free_parameters();
+  if (!evidence_) return free_parameters();
+  return std::accumulate(effective_.begin(), effective_.end(), static_cast<double>(classes() - 1));
 }
 
 }  // namespace moekit

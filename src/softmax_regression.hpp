@@ -21,7 +21,8 @@ class SoftmaxRegression {
   static constexpr uword kExactLimit = 200;
 
   SoftmaxRegression() = default;
-  SoftmaxRegression(uword features, uword classes, bool binary_logit);
+  /// groups: for each feature the group that shares a prior, 0 for the intercept.
+  SoftmaxRegression(std::vector<uword> groups, uword classes, bool binary_logit);
 
   uword features() const { return u_.n_rows; }
   uword classes() const { return contrast_.n_rows; }
@@ -29,11 +30,14 @@ class SoftmaxRegression {
   void set_theta(const mat& theta);                 ///< up to a common vector
   mat& u() { return u_; }
   const mat& u() const { return u_; }
-  std::span<double> precision() { return {&precision_, 1}; }
-  std::span<double> effective() { return {&effective_, 1}; }
+  const std::vector<uword>& groups() const { return groups_; }
+  std::span<double> precision() { return precision_; }
+  std::span<double> effective() { return effective_; }
 
   /// prob: n x C; x theta, soft-maxed.
   void probabilities(const mat& x, mat& prob, vec& scratch) const;
+  /// out: n x parameters, d ln p(label_i | x_i) / d u. label: n x C.
+  void scores(const mat& x, const mat& prob, const mat& label, mat& out) const;
   std::size_t sums() const;
   /// label: n x C, rows add up to weight; weight: n.
   void add(const mat& x, const mat& prob, const mat& label, const double* weight,
@@ -56,21 +60,23 @@ class SoftmaxRegression {
   std::size_t gram_sums() const;
   double intercept_precision() const;
   mat hessian(const double* grams) const;
-  void exact_step(const mat& gradient, const double* grams, double ridge, bool trace);
-  void bounded_step(const mat& gradient, const double* grams, double ridge, bool trace);
+  double held(uword feature) const;
+  void exact_step(const mat& gradient, const double* grams, bool trace);
+  void bounded_step(const mat& gradient, const double* grams, bool trace);
   void refresh();
 
-  mat u_;                 // p x (C - 1)
-  mat contrast_;          // C x (C - 1)
-  double precision_ = 1;  // of the slopes' prior
-  double effective_ = 0;  // parameters that the data determine
+  mat u_;                          // p x (C - 1)
+  mat contrast_;                   // C x (C - 1)
+  std::vector<uword> groups_;      // p
+  std::vector<double> precision_;  // of each group's prior
+  std::vector<double> effective_;  // parameters of each group that the data determine
   bool evidence_ = false;
   // Curvature costs p times what the gradient costs and changes slowly: with many features it is summed in
   // every eighth pass only, once the first steps are done.
   bool curvature_due_ = true;
   int updates_ = 0;
   std::vector<double> grams_;  // the last that were summed
-  double trace_inverse_ = 0;   // of the last update's penalised Hessian, over the slopes
+  std::vector<double> trace_;  // of the inverse of the last update's penalised Hessian, by group
 };
 
 }  // namespace moekit

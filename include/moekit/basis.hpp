@@ -7,27 +7,37 @@
 
 namespace moekit {
 
+/// Highest power of a polynomial basis.
+inline constexpr std::uint32_t kMostDegree = 9;
+
 /// One column of the features that a gate or an expert sees.
 /// Its value is (raw - center) / scale; a value that is not known counts as the center, so it adds nothing.
+/// Of powers and hinges raw is a function of u = (x - knot) / width.
 struct Term {
   enum class Kind {
     intercept,  ///< 1
     numeric,    ///< the value of a numeric input
     missing,    ///< 1 where a numeric input has no value
     level,      ///< 1 where a categorical input has this level
+    power,      ///< u^degree
+    hinge,      ///< max(0, u): a change of slope at the knot
   };
   Kind kind = Kind::intercept;
   std::uint32_t column = 0;  ///< index into Schema::inputs
   std::uint32_t level = 0;
   double center = 0, scale = 1;
+  double knot = 0, width = 1;  ///< powers and hinges
+  std::uint32_t degree = 1;    ///< powers
   bool operator==(const Term&) const = default;
 };
+/// Is the feature a curved function of its input?
+inline bool bends(const Term& t) { return t.kind == Term::Kind::power || t.kind == Term::Kind::hinge; }
 
 /// What a gate or an expert sees of a row: p features, the intercept first. Numeric inputs are standardised,
 /// levels are centred only, so that a penalty means the same for every input and user's units never matter.
 class Basis {
  public:
-  Basis() = default;
+  Basis() : terms_(1) {}  ///< constant
   explicit Basis(std::vector<Term> terms) : terms_(std::move(terms)) {}
 
   const std::vector<Term>& terms() const { return terms_; }
@@ -35,7 +45,10 @@ class Basis {
   bool operator==(const Basis&) const = default;
   /// out: n x p.
   void features(const Schema& schema, const Block& block, mat& out) const;
-  /// Name of feature j: "intercept", "age", "age is missing", "sex = Male".
+  /// For each feature the group that shares a prior: 0 the intercept, 1 the linear terms, then one group for
+  /// each category's levels and one for the powers or hinges of each input.
+  std::vector<uword> groups() const;
+  /// Name of feature j: "intercept", "age", "age is missing", "sex = Male", "(age - 40)^2", "max(0, age - 30)".
   std::string name(const Schema& schema, uword j) const;
   /// Coefficients on the features (p) as coefficients in the units of the inputs (p): level effects stay
   /// deviations from the average row; the intercept is where all numeric inputs are zero.
@@ -50,5 +63,22 @@ class Basis {
 /// level has none, so that the features are not collinear (exact maximum likelihood).
 /// Inputs without spread in training are left out.
 Basis linear_basis(const Schema& schema, const std::vector<std::string>& columns, bool all_levels);
+
+/// What a gate or an expert may see of its inputs.
+struct BasisKind {
+  enum class Form { constant, linear, polynomial, additive };
+  Form form = Form::linear;
+  std::uint32_t degree = 2;  ///< polynomial
+  std::uint32_t bins = 0;    ///< additive: pieces of each curve; 0: by the number of rows
+  bool operator==(const BasisKind&) const = default;
+};
+/// "constant", "linear", "poly:P" (P = 2 .. 9), "additive". Errors: Errc::usage.
+BasisKind parse_basis(std::string_view text);
+
+/// The features of a kind on the named inputs (all if `columns` is empty). Additive: each numeric input has its
+/// linear term and hinges at quantiles of the rows, scaled so that equal priors on the changes of slope are a
+/// random walk of the slope (a second-difference smoothness prior).
+Basis make_basis(const BasisKind& kind, const Schema& schema, const Source& source,
+                 const std::vector<std::string>& columns, bool all_levels);
 
 }  // namespace moekit

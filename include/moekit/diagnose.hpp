@@ -28,7 +28,7 @@ struct Region {
 };
 
 struct Coefficient {
-  std::string part;    ///< "gate" or "expert"
+  std::string part;    ///< "gate", "expert", or "noise" (of the logarithm of the expert's noise)
   uword expert = 0;    ///< 0-based
   std::string output;  ///< label of the class, or empty
   std::string term;

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "moekit/block.hpp"
+#include "moekit/schema.hpp"
 
 namespace moekit {
 
@@ -13,6 +13,7 @@ namespace moekit {
 struct Batch {
   uword rows = 0;
   mat gate, expert;                ///< features: n x p
+  mat noise;                       ///< features of the experts' noise: n x q
   vec target;                      ///< n, standardised (regression), counts, or class codes; NaN = missing
   const double* weight = nullptr;  ///< n, or null: all 1
   const double* offset = nullptr;  ///< n, or null: all 0
@@ -33,8 +34,17 @@ struct Penalty {
   enum class Mode { none, fixed, evidence };
   Mode mode = Mode::evidence;
   double ridge = 0;        ///< fixed: L in L |slopes|^2 / 2, on standardised inputs and target
+  double lasso = 0;        ///< L1 beside it: L sum |slope|
   double noise_floor = 0;  ///< least standard deviation of an expert, on the standardised target
   bool refresh = true;     ///< evidence: may the penalties themselves change in this update?
+};
+
+/// What a family is made for. Groups: for each feature the group that shares a prior, 0 for the intercept.
+struct ExpertShape {
+  uword experts = 1;                      ///< K
+  std::vector<uword> groups = {0};        ///< p
+  std::vector<uword> noise_groups = {0};  ///< q; one: the noise is the same everywhere
+  uword classes = 0;                      ///< labels of the target (classification)
 };
 
 /// All K experts of one kind. Density and moments are those of the standardised target.
@@ -49,6 +59,8 @@ class ExpertFamily {
   virtual void select(std::span<const uword> from) = 0;
   /// Coefficients of expert k: p x outputs (1, or classes - 1), on the features.
   virtual mat coefficients(uword k) const = 0;
+  /// Coefficients of the logarithm of expert k's noise on the noise features: q, or empty if it has none.
+  virtual vec noise_coefficients(uword k) const = 0;
   /// Residual standard deviation of expert k on the standardised target; 0 for classes.
   virtual double noise(uword k) const = 0;
   virtual double free_parameters() const = 0;
@@ -68,6 +80,10 @@ class ExpertFamily {
   /// Log of the prior density that update() climbs together with the likelihood, for the current penalties.
   virtual double log_prior() const = 0;
 
+  /// What each row says about the parameters of expert k: d ln f_k(y_i | x_i) / d theta_k, n x parameters, in
+  /// the order of the fields that move (positive ones by their logarithm).
+  virtual void scores(const Batch& batch, uword k, mat& out) const = 0;
+
   // Prediction. Regression and counts:
   virtual void moments(const Batch& batch, mat& mean, mat& sd) const;          ///< n x K each
   virtual void cumulative(const Batch& batch, const vec& at, mat& out) const;  ///< P_k(y <= at_i): n x K
@@ -77,9 +93,13 @@ class ExpertFamily {
 };
 
 /// Families that a model can have, by name: the table that files, the command line and tests go by.
-/// `features`: p; `classes`: labels of the target (classification).
-std::unique_ptr<ExpertFamily> make_experts(std::string_view family, uword experts, uword features,
-                                           uword classes);
+std::unique_ptr<ExpertFamily> make_experts(std::string_view family, const ExpertShape& shape);
+struct FamilyTraits {
+  Task task = Task::regression;
+  bool noise = false;     ///< its noise can vary with the inputs
+  bool log_link = false;  ///< coefficients add up to the logarithm of the mean; the target cannot be negative
+};
+FamilyTraits family_traits(std::string_view family);
 std::vector<std::string> expert_families();
 
 }  // namespace moekit

@@ -26,6 +26,10 @@ class GateFamily {
   /// out: n x K, ln g_k(x).
   virtual void log_prob(const Batch& batch, mat& out) const = 0;
 
+  /// d ln g_k(x_i) / d gamma, n x parameters, in the order of the fields that move (positive ones by their
+  /// logarithm).
+  virtual void scores(const Batch& batch, uword k, mat& out) const = 0;
+
   virtual std::size_t sums() const = 0;
   /// `prob`: n x K gate weights; `responsibility`: n x K, already times the row's weight.
   virtual void add(const Batch& batch, const mat& prob, const mat& responsibility,
@@ -34,7 +38,12 @@ class GateFamily {
   virtual double log_prior() const = 0;
 };
 
-std::unique_ptr<GateFamily> make_gate(std::string_view family, uword experts, uword features);
+/// What a gate is made for: K, and for each feature the group that shares a prior, 0 for the intercept.
+struct GateShape {
+  uword experts = 1;
+  std::vector<uword> groups = {0};
+};
+std::unique_ptr<GateFamily> make_gate(std::string_view family, const GateShape& shape);
 std::vector<std::string> gate_families();
 
 }  // namespace moekit

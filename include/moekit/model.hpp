@@ -36,7 +36,7 @@ class Value {
 /// A softmax-gated mixture of experts: p(y | x) = sum_k g_k(x) f_k(y | x). Jacobs, Jordan, Nowlan, Hinton
 /// 1991.
 struct Mixture {
-  Basis gate_basis, expert_basis;
+  Basis gate_basis, expert_basis, noise_basis;
   Value<GateFamily> gate;
   Value<ExpertFamily> experts;
   std::vector<double> share;  ///< mean responsibility of each expert over the training rows, falling

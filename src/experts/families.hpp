@@ -6,7 +6,12 @@
 namespace moekit {
 
 // One maker a family; table.cpp lists them by name.
-std::unique_ptr<ExpertFamily> make_gaussian(uword experts, uword features, uword classes);
-std::unique_ptr<ExpertFamily> make_logistic(uword experts, uword features, uword classes);
+std::unique_ptr<ExpertFamily> make_gaussian(const ExpertShape& shape);
+std::unique_ptr<ExpertFamily> make_student_t(const ExpertShape& shape);
+std::unique_ptr<ExpertFamily> make_laplace(const ExpertShape& shape);
+std::unique_ptr<ExpertFamily> make_gamma(const ExpertShape& shape);
+std::unique_ptr<ExpertFamily> make_logistic(const ExpertShape& shape);
+std::unique_ptr<ExpertFamily> make_poisson(const ExpertShape& shape);
+std::unique_ptr<ExpertFamily> make_negative_binomial(const ExpertShape& shape);
 
 }  // namespace moekit

@@ -1,7 +1,8 @@
 #include <cmath>
 
-#include "evidence.hpp"
+#include "coefficient_prior.hpp"
 #include "experts/families.hpp"
+#include "experts/generalised.hpp"
 #include "linalg.hpp"
 #include "simd/vector_math.hpp"
 
@@ -27,37 +28,41 @@ constexpr double kSpike = 1e-3;
 /// residuals, their products with the features, and the weighted Gram matrix of the features.
 class GaussianExperts final : public ExpertFamily {
  public:
-  GaussianExperts(uword experts, uword features)
-      : w_(features, experts, arma::fill::zeros),
-        noise_(experts, arma::fill::ones),
-        precision_(experts, arma::fill::ones),
-        effective_(experts, arma::fill::zeros),
-        common_(features, arma::fill::zeros) {}
+  explicit GaussianExperts(const ExpertShape& shape)
+      : w_(shape.groups.size(), shape.experts, arma::fill::zeros),
+        noise_(shape.experts, arma::fill::ones),
+        prior_(shape.groups, shape.experts, kLeastPrecision) {}
 
   std::string_view name() const override { return "gaussian"; }
   uword count() const override { return w_.n_cols; }
   std::unique_ptr<ExpertFamily> clone() const override { return std::make_unique<GaussianExperts>(*this); }
   std::vector<Field> fields(uword k) override {
-    return {{"coefficients", {w_.colptr(k), w_.n_rows}, Field::Kind::free},
-            {"noise", {&noise_[k], 1}, Field::Kind::positive, floor_},
-            {"precision", {&precision_[k], 1}, Field::Kind::fixed},
-            {"effective", {&effective_[k], 1}, Field::Kind::fixed},
-            {"common", {common_.memptr(), common_.n_elem}, Field::Kind::fixed}};
+    static constexpr const char* kPenalties[3] = {"precision", "effective", "common"};
+    std::vector<Field> fields{{"coefficients", {w_.colptr(k), w_.n_rows}, Field::Kind::free},
+                              {"noise", {&noise_[k], 1}, Field::Kind::positive, floor_}};
+    prior_.add_fields(k, kPenalties, fields);
+    return fields;
   }
   void select(std::span<const uword> from) override {
     const arma::uvec index(std::vector<uword>(from.begin(), from.end()));
     w_ = w_.cols(index).eval();
-    for (vec* v : {&noise_, &precision_, &effective_}) *v = (*v)(index).eval();
+    noise_ = noise_(index).eval();
+    prior_.select(index);
   }
   mat coefficients(uword k) const override { return w_.col(k); }
+  vec noise_coefficients(uword k) const override { return {std::log(noise_[k])}; }
   double noise(uword k) const override { return noise_[k]; }
   double free_parameters() const override { return static_cast<double>(w_.n_elem + noise_.n_elem); }
   double effective_parameters() const override {
-    return evidence_ ? arma::accu(effective_) + 2.0 * static_cast<double>(count()) : free_parameters();
+    if (!prior_.evidence()) return free_parameters();
+    double sum = 2.0 * static_cast<double>(count());
+    for (uword k = 0; k < count(); ++k) sum += prior_.effective(k);
+    return sum;
   }
   std::string degenerate(uword k, double weight) const override;
 
   void log_density(const Batch& batch, mat& out) const override;
+  void scores(const Batch& batch, uword k, mat& out) const override;
   std::size_t sums() const override { return count() * stride(); }
   void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const override;
   void update(std::span<const double> sums, const Penalty& penalty) override;
@@ -67,21 +72,12 @@ class GaussianExperts final : public ExpertFamily {
 
  private:
   std::size_t stride() const { return 2 + w_.n_rows + packed_size(w_.n_rows); }
-  double squared_pull(uword k) const {
-    double sum = 0;
-    for (uword j = 1; j < w_.n_rows; ++j) sum += (w_(j, k) - common_[j]) * (w_(j, k) - common_[j]);
-    return sum;
-  }
-  void update_common();
   void update_expert(uword k, const double* own, const mat& gram, bool refresh);
 
-  mat w_;          // p x K, on standardised features and target
-  vec noise_;      // K, standard deviations
-  vec precision_;  // K, of the slopes' priors
-  vec effective_;  // K, slopes that the data determine
-  vec common_;     // p, what the slopes of all experts are drawn to
-  bool evidence_ = false;
-  double ridge_ = 0, floor_ = kLeastNoise;
+  mat w_;      // p x K, on standardised features and target
+  vec noise_;  // K, standard deviations
+  CoefficientPrior prior_;
+  double floor_ = kLeastNoise;
 };
 
 std::string GaussianExperts::degenerate(uword k, double weight) const {
@@ -96,6 +92,13 @@ void GaussianExperts::log_density(const Batch& batch, mat& out) const {
   for (uword k = 0; k < count(); ++k)
     simd::gaussian_log_density(batch.target.memptr(), out.colptr(k), 1 / noise_[k],
                                -std::log(noise_[k]) - 0.5 * kLogTwoPi, out.colptr(k), batch.rows);
+}
+
+void GaussianExperts::scores(const Batch& batch, uword k, mat& out) const {
+  const vec z = (batch.target - batch.expert * w_.col(k)) / noise_[k];
+  out.set_size(batch.rows, w_.n_rows + 1);
+  out.head_cols(w_.n_rows) = batch.expert.each_col() % (z / noise_[k]);
+  out.col(w_.n_rows) = arma::square(z) - 1;
 }
 
 void GaussianExperts::add(const Batch& batch, const mat& responsibility, std::span<double> sums) const {
@@ -127,15 +130,14 @@ void GaussianExperts::add(const Batch& batch, const mat& responsibility, std::sp
 }
 
 void GaussianExperts::update(std::span<const double> sums, const Penalty& penalty) {
-  evidence_ = penalty.mode == Penalty::Mode::evidence;
-  ridge_ = penalty.mode == Penalty::Mode::fixed ? penalty.ridge : 0;
+  prior_.set(penalty);
   floor_ = std::max(penalty.noise_floor, kLeastNoise);
-  if (!evidence_) common_.zeros();
-  if (evidence_ && penalty.refresh && count() > 1) update_common();
+  const bool refresh = prior_.evidence() && penalty.refresh;
+  if (refresh && count() > 1) prior_.update_common(w_);
   for (uword k = 0; k < count(); ++k) {
     const double* own = sums.data() + k * stride();
     const mat gram = unpack(own + 2 + w_.n_rows, w_.n_rows);
-    if (evidence_ && penalty.refresh) {
+    if (refresh) {
       // First the penalties, from a trial step; the step that counts is one under them, from the same place.
       const vec start = w_.col(k);
       const double noise = noise_[k];
@@ -147,47 +149,20 @@ void GaussianExperts::update(std::span<const double> sums, const Penalty& penalt
   }
 }
 
-/// Partial pooling: the slopes of all experts are draws around a common vector, itself N(0, 1); its mode.
-void GaussianExperts::update_common() {
-  for (uword j = 1; j < w_.n_rows; ++j) {
-    double sum = 0, weight = 1;
-    for (uword k = 0; k < count(); ++k) {
-      sum += precision_[k] * w_(j, k);
-      weight += precision_[k];
-    }
-    common_[j] = sum / weight;
-  }
-}
-
-/// The step solves (G / s^2 + a D) step = score / s^2 - a D w; then the variance from the residual sum after
-/// it.
+/// A penalised least-squares step; then the variance from the residual sum after it.
 void GaussianExperts::update_expert(uword k, const double* own, const mat& gram, bool refresh) {
-  const uword p = w_.n_rows;
   const double weight = own[0], squares = own[1];
-  const double ridge = evidence_ ? precision_[k] : ridge_;
   const double variance = noise_[k] * noise_[k];
-  const vec score(const_cast<double*>(own + 2), p, false, true);
-  mat a = gram;
-  vec b = score;
-  for (uword j = 1; j < p; ++j) {
-    a(j, j) += ridge * variance;
-    b[j] -= ridge * variance * (w_(j, k) - common_[j]);
-  }
-  const SpdFactor factor(a);
-  const vec step = factor.solve(b);
+  const vec score(const_cast<double*>(own + 2), w_.n_rows, false, true);
+  vec spread;
+  const vec step = prior_.step(k, w_.col(k), gram / variance, score / variance, refresh ? &spread : nullptr);
   w_.col(k) += step;
   const double left = std::max(0.0, squares - 2 * arma::dot(step, score) + arma::dot(step, gram * step));
+  if (refresh) prior_.refresh(k, w_.col(k), spread, 0.9 * weight);
   double next = variance;
-  if (evidence_) {
-    const double slopes = static_cast<double>(p - 1);
-    if (refresh && p > 1) {
-      const vec inverse = factor.inverse().eval().diag();
-      const double trace = variance * arma::accu(inverse.tail(p - 1));
-      effective_[k] = std::clamp(slopes - ridge * trace, 0.0, std::min(slopes, 0.9 * weight));
-      precision_[k] = evidence_precision(effective_[k], squared_pull(k), kLeastPrecision);
-    }
+  if (prior_.evidence()) {
     next = (left + kPriorFreedom * kPriorVariance) /
-           std::max(weight - effective_[k] - 1 + kPriorFreedom, 0.5 * kPriorFreedom);
+           std::max(weight - prior_.effective(k) - 1 + kPriorFreedom, 0.5 * kPriorFreedom);
   } else if (weight > 0) {
     next = left / weight;
   }
@@ -197,10 +172,9 @@ void GaussianExperts::update_expert(uword k, const double* own, const mat& gram,
 double GaussianExperts::log_prior() const {
   double sum = 0;
   for (uword k = 0; k < count(); ++k) {
-    const double ridge = evidence_ ? precision_[k] : ridge_;
-    sum -= 0.5 * ridge * squared_pull(k);
-    if (evidence_)
-      sum += (effective_[k] + 1 - kPriorFreedom) * std::log(noise_[k]) -
+    sum += prior_.log_prior(k, w_.col(k));
+    if (prior_.evidence())
+      sum += (prior_.effective(k) + 1 - kPriorFreedom) * std::log(noise_[k]) -
              0.5 * kPriorFreedom * kPriorVariance / (noise_[k] * noise_[k]);
   }
   return sum;
@@ -221,8 +195,9 @@ void GaussianExperts::cumulative(const Batch& batch, const vec& at, mat& out) co
 
 }  // namespace
 
-std::unique_ptr<ExpertFamily> make_gaussian(uword experts, uword features, uword) {
-  return std::make_unique<GaussianExperts>(experts, features);
+std::unique_ptr<ExpertFamily> make_gaussian(const ExpertShape& shape) {
+  if (shape.noise_groups.size() > 1) return make_varying_gaussian(shape);
+  return std::make_unique<GaussianExperts>(shape);
 }
 
 }  // namespace moekit

@@ -15,8 +15,8 @@ constexpr double kSeparated = 15;
 /// Jordan & Jacobs 1994. One Newton step a pass; under the evidence with the Laplace approximation.
 class LogisticExperts final : public ExpertFamily {
  public:
-  LogisticExperts(uword experts, uword features, uword classes)
-      : expert_(experts, SoftmaxRegression(features, classes, true)) {}
+  explicit LogisticExperts(const ExpertShape& shape)
+      : expert_(shape.experts, SoftmaxRegression(shape.groups, shape.classes, true)) {}
 
   std::string_view name() const override { return "logistic"; }
   uword count() const override { return expert_.size(); }
@@ -38,6 +38,7 @@ class LogisticExperts final : public ExpertFamily {
     if (last == 0) return mat(theta.n_rows, 0);
     return theta.head_cols(last).eval().each_col() - theta.col(last);
   }
+  vec noise_coefficients(uword) const override { return {}; }
   double noise(uword) const override { return 0; }
   double free_parameters() const override {
     return static_cast<double>(count()) * expert_[0].free_parameters();
@@ -57,6 +58,7 @@ class LogisticExperts final : public ExpertFamily {
   }
 
   void log_density(const Batch& batch, mat& out) const override;
+  void scores(const Batch& batch, uword k, mat& out) const override;
   std::size_t sums() const override { return count() * (1 + expert_[0].sums()); }
   void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const override;
   void update(std::span<const double> sums, const Penalty& penalty) override {
@@ -126,6 +128,15 @@ void LogisticExperts::add(const Batch& batch, const mat& responsibility, std::sp
   }
 }
 
+void LogisticExperts::scores(const Batch& batch, uword k, mat& out) const {
+  mat prob;
+  vec scratch;
+  expert_[k].probabilities(batch.expert, prob, scratch);
+  mat label(batch.rows, prob.n_cols, arma::fill::zeros);
+  for (uword i = 0; i < batch.rows; ++i) label(i, static_cast<uword>(batch.target[i])) = 1;
+  expert_[k].scores(batch.expert, prob, label, out);
+}
+
 void LogisticExperts::class_probabilities(const Batch& batch, arma::cube& out) const {
   out.set_size(batch.rows, classes(), count());
   mat prob;
@@ -138,8 +149,8 @@ void LogisticExperts::class_probabilities(const Batch& batch, arma::cube& out) c
 
 }  // namespace
 
-std::unique_ptr<ExpertFamily> make_logistic(uword experts, uword features, uword classes) {
-  return std::make_unique<LogisticExperts>(experts, features, classes);
+std::unique_ptr<ExpertFamily> make_logistic(const ExpertShape& shape) {
+  return std::make_unique<LogisticExperts>(shape);
 }
 
 }  // namespace moekit

@@ -7,23 +7,34 @@ namespace {
 
 struct Row {
   std::string_view name;
-  std::unique_ptr<ExpertFamily> (*make)(uword experts, uword features, uword classes);
+  FamilyTraits traits;
+  std::unique_ptr<ExpertFamily> (*make)(const ExpertShape& shape);
 };
 constexpr Row kFamilies[] = {
-    {"gaussian", make_gaussian},
-    {"logistic", make_logistic},
+    {"gaussian", {Task::regression, true, false}, make_gaussian},
+    {"student-t", {Task::regression, true, false}, make_student_t},
+    {"laplace", {Task::regression, true, false}, make_laplace},
+    {"gamma", {Task::regression, true, true}, make_gamma},
+    {"logistic", {Task::classification, false, false}, make_logistic},
+    {"poisson", {Task::count, false, true}, make_poisson},
+    {"negative-binomial", {Task::count, true, true}, make_negative_binomial},
 };
 
-}  // namespace
-
-std::unique_ptr<ExpertFamily> make_experts(std::string_view family, uword experts, uword features,
-                                           uword classes) {
+const Row& row_of(std::string_view family) {
   for (const Row& row : kFamilies)
-    if (row.name == family) return row.make(experts, features, classes);
+    if (row.name == family) return row;
   std::string known;
   for (const Row& row : kFamilies) known += (known.empty() ? "" : ", ") + std::string(row.name);
   throw Error(Errc::usage, "there is no expert family '" + std::string(family) + "'; known: " + known);
 }
+
+}  // namespace
+
+std::unique_ptr<ExpertFamily> make_experts(std::string_view family, const ExpertShape& shape) {
+  return row_of(family).make(shape);
+}
+
+FamilyTraits family_traits(std::string_view family) { return row_of(family).traits; }
 
 std::vector<std::string> expert_families() {
   std::vector<std::string> names;

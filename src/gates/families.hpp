@@ -6,6 +6,6 @@
 namespace moekit {
 
 // One maker a gate; table.cpp lists them by name.
-std::unique_ptr<GateFamily> make_softmax_gate(uword experts, uword features);
+std::unique_ptr<GateFamily> make_softmax_gate(const GateShape& shape);
 
 }  // namespace moekit

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "gates/families.hpp"
 #include "simd/vector_math.hpp"
 #include "softmax_regression.hpp"
@@ -9,7 +11,7 @@ namespace {
 /// g(x) = softmax(theta'x), fitted to the responsibilities by one damped Newton step a pass.
 class SoftmaxGate final : public GateFamily {
  public:
-  SoftmaxGate(uword experts, uword features) : regression_(features, experts, false) {}
+  explicit SoftmaxGate(const GateShape& shape) : regression_(shape.groups, shape.experts, false) {}
 
   std::string_view name() const override { return "softmax"; }
   uword count() const override { return regression_.classes(); }
@@ -21,11 +23,11 @@ class SoftmaxGate final : public GateFamily {
   }
   void select(std::span<const uword> from) override {
     const mat theta = regression_.theta();
-    SoftmaxRegression next(regression_.features(), from.size(), false);
+    SoftmaxRegression next(regression_.groups(), from.size(), false);
     mat chosen(theta.n_rows, from.size());
     for (uword k = 0; k < from.size(); ++k) chosen.col(k) = theta.col(from[k]);
-    next.precision()[0] = regression_.precision()[0];
-    next.effective()[0] = regression_.effective()[0];
+    std::ranges::copy(regression_.precision(), next.precision().begin());
+    std::ranges::copy(regression_.effective(), next.effective().begin());
     next.set_theta(chosen);
     regression_ = std::move(next);
   }
@@ -43,6 +45,14 @@ class SoftmaxGate final : public GateFamily {
     out.each_col() -= lse;
   }
 
+  void scores(const Batch& batch, uword k, mat& out) const override {
+    mat prob;
+    vec scratch;
+    regression_.probabilities(batch.gate, prob, scratch);
+    mat label(batch.rows, count(), arma::fill::zeros);
+    label.col(k).ones();
+    regression_.scores(batch.gate, prob, label, out);
+  }
   std::size_t sums() const override { return regression_.sums(); }
   void add(const Batch& batch, const mat& prob, const mat& responsibility,
            std::span<double> sums) const override {
@@ -61,8 +71,8 @@ class SoftmaxGate final : public GateFamily {
 
 }  // namespace
 
-std::unique_ptr<GateFamily> make_softmax_gate(uword experts, uword features) {
-  return std::make_unique<SoftmaxGate>(experts, features);
+std::unique_ptr<GateFamily> make_softmax_gate(const GateShape& shape) {
+  return std::make_unique<SoftmaxGate>(shape);
 }
 
 }  // namespace moekit

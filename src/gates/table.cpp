@@ -7,7 +7,7 @@ namespace {
 
 struct Row {
   std::string_view name;
-  std::unique_ptr<GateFamily> (*make)(uword experts, uword features);
+  std::unique_ptr<GateFamily> (*make)(const GateShape& shape);
 };
 constexpr Row kFamilies[] = {
     {"softmax", make_softmax_gate},
@@ -15,9 +15,9 @@ constexpr Row kFamilies[] = {
 
 }  // namespace
 
-std::unique_ptr<GateFamily> make_gate(std::string_view family, uword experts, uword features) {
+std::unique_ptr<GateFamily> make_gate(std::string_view family, const GateShape& shape) {
   for (const Row& row : kFamilies)
-    if (row.name == family) return row.make(experts, features);
+    if (row.name == family) return row.make(shape);
   std::string known;
   for (const Row& row : kFamilies) known += (known.empty() ? "" : ", ") + std::string(row.name);
   throw Error(Errc::usage, "there is no gate '" + std::string(family) + "'; known: " + known);

@@ -1,0 +1,90 @@
+#include "coefficient_prior.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "evidence.hpp"
+
+namespace moekit {
+
+CoefficientPrior::CoefficientPrior(std::vector<uword> groups, uword predictors, double least)
+    : groups_(std::move(groups)), least_(least), common_(groups_.size(), arma::fill::zeros) {
+  const uword count = *std::max_element(groups_.begin(), groups_.end());
+  precision_.ones(count, predictors);
+  effective_.zeros(count, predictors);
+}
+
+void CoefficientPrior::set(const Penalty& penalty) {
+  evidence_ = penalty.mode == Penalty::Mode::evidence;
+  ridge_ = penalty.mode == Penalty::Mode::fixed ? penalty.ridge : 0;
+  lasso_ = penalty.lasso;
+  if (!evidence_) common_.zeros();
+}
+
+vec CoefficientPrior::step(uword k, const vec& w, const mat& curvature, const vec& score,
+                           vec* variance) const {
+  mat h = curvature;
+  vec g = score;
+  for (uword j = 0; j < features(); ++j) {
+    const double held = precision(j, k);
+    h(j, j) += held;
+    g[j] -= held * (w[j] - common_[j]);
+  }
+  const SpdFactor factor(h);
+  if (variance) *variance = factor.inverse().eval().diag();
+  return factor.solve(g);
+}
+
+void CoefficientPrior::refresh(uword k, const vec& w, const vec& variance, double most) {
+  const uword count = precision_.n_rows;
+  vec size(count, arma::fill::zeros), trace(count, arma::fill::zeros), members(count, arma::fill::zeros);
+  for (uword j = 0; j < features(); ++j) {
+    if (groups_[j] == 0) continue;
+    const uword g = groups_[j] - 1;
+    size[g] += (w[j] - common_[j]) * (w[j] - common_[j]);
+    trace[g] += variance[j];
+    members[g] += 1;
+  }
+  for (uword g = 0; g < count; ++g) {
+    const double free = members[g] - precision_(g, k) * trace[g];
+    effective_(g, k) = std::clamp(free, 0.0, members[g]);
+  }
+  const double all = effective(k);
+  if (all > most) effective_.col(k) *= std::max(most, 0.0) / all;
+  for (uword g = 0; g < count; ++g)
+    precision_(g, k) = evidence_precision(effective_(g, k), size[g], least_);
+}
+
+void CoefficientPrior::update_common(const mat& w) {
+  for (uword j = 0; j < features(); ++j) {
+    if (groups_[j] == 0) continue;
+    double sum = 0, weight = 1;
+    for (uword k = 0; k < w.n_cols; ++k) {
+      sum += precision(j, k) * w(j, k);
+      weight += precision(j, k);
+    }
+    common_[j] = sum / weight;
+  }
+}
+
+double CoefficientPrior::log_prior(uword k, const vec& w) const {
+  double sum = 0;
+  for (uword j = 0; j < features(); ++j)
+    sum -= 0.5 * precision(j, k) * (w[j] - common_[j]) * (w[j] - common_[j]);
+  return sum;
+}
+
+void CoefficientPrior::add_fields(uword k, const char* const names[3], std::vector<Field>& fields) {
+  const uword count = precision_.n_rows;
+  fields.push_back({names[0], {precision_.colptr(k), count}, Field::Kind::fixed});
+  fields.push_back({names[1], {effective_.colptr(k), count}, Field::Kind::fixed});
+  // Common to all: with the first expert.
+  if (k == 0) fields.push_back({names[2], {common_.memptr(), common_.n_elem}, Field::Kind::fixed});
+}
+
+void CoefficientPrior::select(const arma::uvec& from) {
+  precision_ = precision_.cols(from).eval();
+  effective_ = effective_.cols(from).eval();
+}
+
+}  // namespace moekit

@@ -1,0 +1,345 @@
+#include "experts/generalised.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "coefficient_prior.hpp"
+#include "simd/vector_math.hpp"
+
+namespace moekit {
+
+namespace {
+
+/// Least precisions of the priors of the location's and of the noise's slopes.
+constexpr double kLeastPrecision = 1e-3, kLeastNoisePrecision = 0.1;
+/// Prior of the scale at the average row under the evidence: as that of Gaussian experts for families on the
+/// target's own scale; a normal prior of the logarithm behind a log link.
+constexpr double kPriorFreedom = 2, kPriorVariance = 0.01;
+constexpr double kPriorLogScale = -0.7, kPriorLogPrecision = 0.25;
+/// Logarithms of scales are not taken above: standardised targets have a spread of 1.
+constexpr double kMostLogScale = 3;
+constexpr double kSpike = 1e-3;
+/// Longest step of a logarithm of scale or shape.
+constexpr double kLongest = 1;
+
+/// Linear experts with any distribution (generalised linear models: Nelder & Wedderburn 1972; noise with its own
+/// linear predictor: Smyth 1989; Rigby & Stasinopoulos 2005): location w'x (+ offset), log scale v'b, and a
+/// shape. A pass sums scores and curvatures of all three; an update is one penalised Newton step of each.
+class GeneralisedExperts final : public ExpertFamily {
+ public:
+  GeneralisedExperts(const Kernel& kernel, const ExpertShape& shape)
+      : kernel_(kernel),
+        w_(shape.groups.size(), shape.experts, arma::fill::zeros),
+        v_(kernel.has_scale() ? shape.noise_groups.size() : 0, shape.experts, arma::fill::zeros),
+        shape_(shape.experts),
+        prior_(shape.groups, shape.experts, kLeastPrecision),
+        noise_prior_(shape.noise_groups, shape.experts, kLeastNoisePrecision),
+        floor_(kernel.least_scale()) {
+    shape_.fill(kernel.first_shape());
+  }
+
+  std::string_view name() const override { return kernel_.name(); }
+  uword count() const override { return w_.n_cols; }
+  std::unique_ptr<ExpertFamily> clone() const override {
+    return std::make_unique<GeneralisedExperts>(*this);
+  }
+  std::vector<Field> fields(uword k) override;
+  void select(std::span<const uword> from) override;
+  mat coefficients(uword k) const override { return w_.col(k); }
+  vec noise_coefficients(uword k) const override { return v_.col(k); }
+  double noise(uword k) const override;
+  double free_parameters() const override {
+    return static_cast<double>(w_.n_elem + v_.n_elem + (kernel_.has_shape() ? count() : 0));
+  }
+  double effective_parameters() const override;
+  std::string degenerate(uword k, double weight) const override;
+
+  void log_density(const Batch& batch, mat& out) const override;
+  void scores(const Batch& batch, uword k, mat& out) const override;
+  std::size_t sums() const override { return count() * stride(); }
+  void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const override;
+  void update(std::span<const double> sums, const Penalty& penalty) override;
+  double log_prior() const override;
+  void moments(const Batch& batch, mat& mean, mat& sd) const override;
+  void cumulative(const Batch& batch, const vec& at, mat& out) const override;
+
+ private:
+  uword p() const { return w_.n_rows; }
+  uword q() const { return v_.n_rows; }
+  /// Where the parts of an expert's sums begin: weight; location score and curvature; the same of the scale;
+  /// slope and curvature of the shape.
+  std::size_t location_at() const { return 1; }
+  std::size_t scale_at() const { return location_at() + p() + packed_size(p()); }
+  std::size_t shape_at() const { return scale_at() + q() + packed_size(q()); }
+  std::size_t stride() const { return shape_at() + 2; }
+
+  /// What the experts say of the rows of a batch: n x K each; `slope`: d ln scale / d predictor.
+  struct Predictors {
+    mat location, scale, slope;
+    KernelRows rows(const Batch& batch, uword k, double shape) const {
+      return {batch.rows, batch.target.memptr(), location.colptr(k),
+              scale.is_empty() ? nullptr : scale.colptr(k), shape};
+    }
+  };
+  void predict(const Batch& batch, Predictors& out) const;
+  void derive(const Batch& batch, const Predictors& at, uword k, KernelDerivatives& out) const;
+  vec newton(CoefficientPrior& prior, uword k, const vec& now, const double* sums, double weight,
+             bool refresh, double extra_slope, double extra_curvature) const;
+  double scale_prior(uword k, double& slope, double& curvature) const;
+  void update_scale(uword k, const double* own, bool refresh);
+  void update_shape(uword k, const double* own);
+
+  const Kernel& kernel_;
+  mat w_;      // p x K, location
+  mat v_;      // q x K, logarithm of the scale; empty if the family has none
+  vec shape_;  // K
+  CoefficientPrior prior_, noise_prior_;
+  double floor_;
+};
+
+std::vector<Field> GeneralisedExperts::fields(uword k) {
+  static constexpr const char* kPenalties[3] = {"precision", "effective", "common"};
+  static constexpr const char* kNoisePenalties[3] = {"noise_precision", "noise_effective", "noise_common"};
+  std::vector<Field> fields{{"coefficients", {w_.colptr(k), p()}, Field::Kind::free}};
+  if (q() > 0) fields.push_back({"log_scale", {v_.colptr(k), q()}, Field::Kind::free});
+  if (kernel_.has_shape())
+    fields.push_back({"shape", {&shape_[k], 1}, Field::Kind::positive, kernel_.least_shape()});
+  prior_.add_fields(k, kPenalties, fields);
+  if (q() > 0) noise_prior_.add_fields(k, kNoisePenalties, fields);
+  return fields;
+}
+
+void GeneralisedExperts::select(std::span<const uword> from) {
+  const arma::uvec index(std::vector<uword>(from.begin(), from.end()));
+  w_ = w_.cols(index).eval();
+  v_ = v_.cols(index).eval();
+  shape_ = shape_(index).eval();
+  prior_.select(index);
+  noise_prior_.select(index);
+}
+
+double GeneralisedExperts::noise(uword k) const {
+  if (kernel_.log_link()) return 0;  // it goes with the mean
+  const double scale = std::hypot(std::exp(std::min(v_(0, k), kMostLogScale)), floor_);
+  return kernel_.sd(0, scale, shape_[k]);
+}
+
+double GeneralisedExperts::effective_parameters() const {
+  if (!prior_.evidence()) return free_parameters();
+  double sum = 0;
+  for (uword k = 0; k < count(); ++k) {
+    sum += prior_.effective(k) + 1;
+    if (q() > 0) sum += noise_prior_.effective(k) + 1;
+    if (kernel_.has_shape()) sum += 1;
+  }
+  return sum;
+}
+
+std::string GeneralisedExperts::degenerate(uword k, double weight) const {
+  if (weight < std::max(5.0, static_cast<double>(p() + q()))) return "expert on too few rows";
+  if (!kernel_.log_link() && std::exp(v_(0, k)) < kSpike) return "expert without noise (a spike)";
+  return {};
+}
+
+void GeneralisedExperts::predict(const Batch& batch, Predictors& out) const {
+  predictors(batch.expert, w_, out.location);
+  if (batch.offset && kernel_.log_link())
+    for (uword k = 0; k < count(); ++k)
+      for (uword i = 0; i < batch.rows; ++i) out.location(i, k) += batch.offset[i];
+  if (q() == 0) return;
+  predictors(batch.noise, v_, out.scale);
+  out.slope.ones(batch.rows, count());
+  for (uword i = 0; i < out.scale.n_elem; ++i)
+    if (out.scale[i] > kMostLogScale) {
+      out.scale[i] = kMostLogScale;
+      out.slope[i] = 0;
+    }
+  simd::exp_inplace(out.scale.memptr(), out.scale.n_elem);
+  for (uword i = 0; i < out.scale.n_elem; ++i) {
+    const double square = out.scale[i] * out.scale[i], held = square + floor_ * floor_;
+    out.slope[i] *= square / held;
+    out.scale[i] = std::sqrt(held);
+  }
+}
+
+void GeneralisedExperts::derive(const Batch& batch, const Predictors& at, uword k,
+                                KernelDerivatives& out) const {
+  for (vec* v : {&out.location, &out.location_curvature, &out.scale, &out.scale_curvature, &out.shape,
+                 &out.shape_curvature})
+    v->set_size(batch.rows);
+  kernel_.derivatives(at.rows(batch, k, shape_[k]), out);
+  if (q() == 0) return;
+  out.scale %= at.slope.col(k);
+  out.scale_curvature %= arma::square(at.slope.col(k));
+}
+
+void GeneralisedExperts::log_density(const Batch& batch, mat& out) const {
+  thread_local Predictors at;
+  predict(batch, at);
+  out.set_size(batch.rows, count());
+  for (uword k = 0; k < count(); ++k) kernel_.log_density(at.rows(batch, k, shape_[k]), out.colptr(k));
+}
+
+void GeneralisedExperts::scores(const Batch& batch, uword k, mat& out) const {
+  Predictors at;
+  KernelDerivatives d;
+  predict(batch, at);
+  derive(batch, at, k, d);
+  out.set_size(batch.rows, p() + q() + (kernel_.has_shape() ? 1 : 0));
+  out.head_cols(p()) = batch.expert.each_col() % d.location;
+  if (q() > 0) out.cols(p(), p() + q() - 1) = batch.noise.each_col() % d.scale;
+  if (kernel_.has_shape()) out.col(p() + q()) = d.shape;
+}
+
+void GeneralisedExperts::add(const Batch& batch, const mat& responsibility, std::span<double> sums) const {
+  thread_local Predictors at;
+  thread_local KernelDerivatives d;
+  thread_local mat location, location_weight, scale, scale_weight;
+  const uword n = batch.rows;
+  predict(batch, at);
+  location.set_size(n, count());
+  location_weight.set_size(n, count());
+  scale.set_size(n, count());
+  scale_weight.set_size(n, count());
+  for (uword k = 0; k < count(); ++k) {
+    derive(batch, at, k, d);
+    const vec r(const_cast<double*>(responsibility.colptr(k)), n, false, true);
+    double* own = sums.data() + k * stride();
+    own[0] += arma::accu(r);
+    location.col(k) = r % d.location;
+    location_weight.col(k) = r % d.location_curvature;
+    if (q() > 0) {
+      scale.col(k) = r % d.scale;
+      scale_weight.col(k) = r % d.scale_curvature;
+    }
+    if (kernel_.has_shape()) {
+      own[shape_at()] += arma::dot(r, d.shape);
+      own[shape_at() + 1] += arma::dot(r, d.shape_curvature);
+    }
+  }
+  const auto add_predictor = [&](const mat& x, const mat& first, const mat& second, std::size_t begin) {
+    mat score(x.n_cols, count(), arma::fill::zeros), gram(packed_size(x.n_cols), count(), arma::fill::zeros);
+    add_products(x, first, score.memptr());
+    add_weighted_grams(x, second, gram.memptr());
+    for (uword k = 0; k < count(); ++k) {
+      double* to = sums.data() + k * stride() + begin;
+      for (uword j = 0; j < score.n_rows; ++j) *to++ += score(j, k);
+      for (uword j = 0; j < gram.n_rows; ++j) *to++ += gram(j, k);
+    }
+  };
+  add_predictor(batch.expert, location, location_weight, location_at());
+  if (q() > 0) add_predictor(batch.noise, scale, scale_weight, scale_at());
+}
+
+/// One penalised Newton step from `now`; if asked the precisions are updated by a trial step first.
+vec GeneralisedExperts::newton(CoefficientPrior& prior, uword k, const vec& now, const double* sums,
+                               double weight, bool refresh, double extra_slope,
+                               double extra_curvature) const {
+  const uword size = now.n_elem;
+  vec score(sums, size);
+  mat curvature = unpack(sums + size, size);
+  score[0] += extra_slope;
+  curvature(0, 0) += extra_curvature;
+  if (refresh) {
+    vec variance;
+    const vec trial = prior.step(k, now, curvature, score, &variance);
+    prior.refresh(k, now + trial, variance, 0.9 * weight);
+  }
+  return prior.step(k, now, curvature, score);
+}
+
+double GeneralisedExperts::scale_prior(uword k, double& slope, double& curvature) const {
+  slope = curvature = 0;
+  if (!prior_.evidence()) return 0;
+  const double at = v_(0, k);
+  if (kernel_.log_link()) {
+    slope = -kPriorLogPrecision * (at - kPriorLogScale);
+    curvature = kPriorLogPrecision;
+    return -0.5 * kPriorLogPrecision * (at - kPriorLogScale) * (at - kPriorLogScale);
+  }
+  // The coefficients of the location have used up degrees of freedom: what Gaussian experts divide by.
+  const double used = prior_.effective(k) + 1 - kPriorFreedom;
+  const double pull = kPriorFreedom * kPriorVariance * std::exp(-2 * std::max(at, -100.0));
+  slope = used + pull;
+  curvature = 2 * pull + std::abs(used);
+  return used * at - 0.5 * pull;
+}
+
+void GeneralisedExperts::update_scale(uword k, const double* own, bool refresh) {
+  double slope, curvature;
+  scale_prior(k, slope, curvature);
+  const vec now = v_.col(k);
+  vec step = newton(noise_prior_, k, now, own + scale_at(), own[0], refresh, slope, curvature);
+  const double longest = arma::abs(step).max();
+  if (longest > kLongest) step *= kLongest / longest;
+  v_.col(k) += step;
+}
+
+void GeneralisedExperts::update_shape(uword k, const double* own) {
+  double slope = 0, curvature = 0;
+  if (prior_.evidence()) kernel_.shape_prior(shape_[k], slope, curvature);
+  slope += own[shape_at()];
+  curvature += own[shape_at() + 1];
+  const double step = curvature > 0 ? std::clamp(slope / curvature, -kLongest, kLongest) : 0;
+  shape_[k] = std::clamp(shape_[k] * std::exp(step), kernel_.least_shape(), kernel_.most_shape());
+}
+
+void GeneralisedExperts::update(std::span<const double> sums, const Penalty& penalty) {
+  prior_.set(penalty);
+  noise_prior_.set(penalty);
+  floor_ = kernel_.log_link() ? kernel_.least_scale() : std::max(penalty.noise_floor, kernel_.least_scale());
+  const bool refresh = prior_.evidence() && penalty.refresh;
+  if (refresh && count() > 1) {
+    prior_.update_common(w_);
+    if (q() > 0) noise_prior_.update_common(v_);
+  }
+  for (uword k = 0; k < count(); ++k) {
+    const double* own = sums.data() + k * stride();
+    if (!(own[0] > 0)) continue;
+    const vec now = w_.col(k);
+    w_.col(k) += newton(prior_, k, now, own + location_at(), own[0], refresh, 0, 0);
+    if (q() > 0) update_scale(k, own, refresh);
+    if (kernel_.has_shape()) update_shape(k, own);
+  }
+}
+
+double GeneralisedExperts::log_prior() const {
+  double sum = 0, slope, curvature;
+  for (uword k = 0; k < count(); ++k) {
+    sum += prior_.log_prior(k, w_.col(k));
+    if (q() > 0) sum += noise_prior_.log_prior(k, v_.col(k)) + scale_prior(k, slope, curvature);
+    if (kernel_.has_shape() && prior_.evidence()) sum += kernel_.shape_prior(shape_[k], slope, curvature);
+  }
+  return sum;
+}
+
+void GeneralisedExperts::moments(const Batch& batch, mat& mean, mat& sd) const {
+  Predictors at;
+  predict(batch, at);
+  mean.set_size(batch.rows, count());
+  sd.set_size(batch.rows, count());
+  for (uword k = 0; k < count(); ++k)
+    for (uword i = 0; i < batch.rows; ++i) {
+      const double scale = q() > 0 ? at.scale(i, k) : 1;
+      mean(i, k) = kernel_.mean(at.location(i, k), scale, shape_[k]);
+      sd(i, k) = kernel_.sd(at.location(i, k), scale, shape_[k]);
+    }
+}
+
+void GeneralisedExperts::cumulative(const Batch& batch, const vec& at, mat& out) const {
+  Predictors own;
+  predict(batch, own);
+  out.set_size(batch.rows, count());
+  for (uword k = 0; k < count(); ++k)
+    for (uword i = 0; i < batch.rows; ++i)
+      out(i, k) =
+          kernel_.cumulative(at[i], own.location(i, k), q() > 0 ? own.scale(i, k) : 1, shape_[k]);
+}
+
+}  // namespace
+
+std::unique_ptr<ExpertFamily> make_generalised(const Kernel& kernel, const ExpertShape& shape) {
+  return std::make_unique<GeneralisedExperts>(kernel, shape);
+}
+
+}  // namespace moekit
