@@ -138,14 +138,14 @@ def open_program(path, limit=None):
 # Figures
 
 
-Estimate = collections.namedtuple("Estimate", "mean error values")
+Estimate = collections.namedtuple("Estimate", "mean se values")
 
 
 def estimate(values):
     """Mean and standard error of the mean; the latter None for a single value, both for none."""
     values = list(values)
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-    return Estimate(statistics.fmean(values) if values else None, error, values)
+    se = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+    return Estimate(statistics.fmean(values) if values else None, se, values)
 
 
 # Results on screen and in a file

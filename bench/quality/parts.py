@@ -120,7 +120,7 @@ def split_row(screen, tally, data, figure, outcome):
     if goal:
         reached = [name for name in ("target", "published") if found.mean <= getattr(goal, name)]
         tally.add(reached)
-    screen.row(data.name, str(outcome.runs), figure, found.mean, found.error, goal.target if goal else "",
+    screen.row(data.name, str(outcome.runs), figure, found.mean, found.se, goal.target if goal else "",
                goal.published if goal else "", outcome.figure("seconds").mean,
                (", ".join(reached) or "-") if goal else "")
 
@@ -147,7 +147,7 @@ def folds(bench):
         ratio = found.mean / data.best if data.best else None
         if ratio is not None:
             tally.add([name for name, most in (("best", 1), ("5 %", 1.05), ("10 %", 1.10)) if ratio <= most])
-        screen.row(data.name, str(outcome.runs), data.metric, found.mean, found.error, *data.figures, ratio,
+        screen.row(data.name, str(outcome.runs), data.metric, found.mean, found.se, *data.figures, ratio,
                    outcome.figure("seconds").mean)
     tally.show("sets", {"best": "are at least as good as the best of the five", "5 %": "within 5 %",
                         "10 %": "within 10 %"})
@@ -179,7 +179,7 @@ def counts(bench):
         if experts == 1:
             one[data.name, family] = found.values
         gain = outcome.difference("nll", one.get((data.name, family)))
-        screen.row(data.name, str(outcome.runs), family, str(experts), -found.mean, found.error, gain.mean, gain.error,
+        screen.row(data.name, str(outcome.runs), family, str(experts), -found.mean, found.se, gain.mean, gain.se,
                    outcome.figure("rmse").mean, outcome.figure("seconds").mean)
     if any(data.name == "bemtpl97" for data, *_ in pending):
         print("bemtpl97: folds drawn here, since the catalogue has none for it; exposure by --offset log_expo")
@@ -208,7 +208,7 @@ def robust(bench):
             screen.failed([data.name, str(before.runs), family], before.error or after.error)
             continue
         a, b = before.figure("rmse"), after.figure("rmse")
-        screen.row(data.name, str(before.runs), family, a.mean, a.error, b.mean, b.error, f"{b.mean / a.mean:.3f}",
+        screen.row(data.name, str(before.runs), family, a.mean, a.se, b.mean, b.se, f"{b.mean / a.mean:.3f}",
                    before.figure("nll").mean, after.figure("nll").mean, after.figure("seconds").mean)
 
 
