@@ -1,61 +1,163 @@
 #!/usr/bin/env python3
-"""Held-out quality with defaults, one setting for all tables: prints one table, K = 1 beside every model.
+"""Held-out quality with one setting for all tables, beside published figures and other programs.
 
-Reads ../shared/data beside the checkout when it is there (published splits and folds); the four vowels are
-bundled. Usage: bench/quality/run.py [PROGRAM] [--splits N] [--adult]
+usage: bench/quality/run.py [PROGRAM] [--part splits,folds,counts,robust] [--setting NAME or OPTIONS] [--out FILE]
+
+splits  the 20 published splits of five tables, beside targets and the best published figures
+folds   5-fold means on all open sets of the catalogue, beside five other methods
+counts  held-out log-likelihood of Poisson and negative binomial experts, K = 1 to 4
+robust  outliers among the training targets, Gaussian and Student-t experts
+
+Nothing but `moekit evaluate` sees a test row. A training that fails is a row of the table that says why; then the exit
+code is 1. Python's standard library is enough. The data are read from ../shared/data beside the checkout, or from the
+folder `data` in MOEKIT_SHARED.
 """
-import csv, gzip, json, os, subprocess, sys, tempfile
+import argparse
+import concurrent.futures
+import os
+import shlex
+import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SHARED = os.path.join(os.path.dirname(ROOT), "shared", "data")
-SPLITS = int(sys.argv[sys.argv.index("--splits") + 1]) if "--splits" in sys.argv else 5
-PROGRAM = next((a for a in sys.argv[1:] if os.path.isfile(a)), os.path.join(ROOT, "build", "moekit"))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from harness import ROOT, Failure, Record, estimate, locate, need_shared_data, open_program  # noqa: E402
+from parts import PARTS  # noqa: E402
+from sets import SETS  # noqa: E402
 
-def table(path):
-    path = path if os.path.exists(path) else path + ".gz"
-    with (gzip.open(path, "rt") if path.endswith(".gz") else open(path)) as f:
-        rows = list(csv.reader(f))
-    return rows[0], rows[1:]
+SETTINGS = {
+    "defaults": "",
+    "single": "--experts 8 --expert additive --noise linear",
+    "best": "--experts 8 --expert additive --noise additive --ensemble 10",
+}
+RECOMMENDED = "best"
 
-def write(path, header, rows):
-    with open(path, "w", newline="") as f:
-        csv.writer(f).writerows([header] + rows)
 
-def score(header, rows, test, folder, target, options):
-    """Metrics of a model trained on the rows that are not in the test set."""
-    train, held, model = (os.path.join(folder, n) for n in ("train.csv", "test.csv", "model.moe"))
-    write(train, header, [r for r, t in zip(rows, test) if not t])
-    write(held, header, [r for r, t in zip(rows, test) if t])
-    subprocess.run([PROGRAM, "train", train, "--target", target, "-q", "-o", model] + options, check=True)
-    out = subprocess.run([PROGRAM, "evaluate", model, held, "--json", "-q"], check=True, capture_output=True)
-    return json.loads(out.stdout)
+class Outcome:
+    """What the trainings of one row of a table came to."""
 
-def line(name, experts, results, keys):
-    mean = lambda k: sum(r[k] for r in results) / len(results)
-    print(f"{name:14} K={experts:<3}" + "".join(f" {k} {mean(k):8.4f}" for k in keys if k in results[0]), flush=True)
+    def __init__(self, results):
+        self.runs = len(results)
+        self.results = [result for result in results if not isinstance(result, Failure)]
+        failures = [str(result) for result in results if isinstance(result, Failure)]
+        some = f"{len(failures)} of {self.runs} failed: " if len(failures) < self.runs else ""
+        self.error = some + failures[0] if failures else None
+
+    def has(self, name):
+        return bool(self.results) and all(result.get(name) is not None for result in self.results)
+
+    def figure(self, name):
+        return estimate(result[name] for result in self.results)
+
+    def difference(self, name, others):
+        """How much smaller the figure is than others, run by run; nothing where there are none."""
+        return estimate(other - result[name] for other, result in zip(others or [], self.results))
+
+
+class Bench:
+    """Runs trainings side by side and keeps what they gave."""
+
+    def __init__(self, program, setting, sets, most, jobs, record):
+        self.program, self.setting, self.sets, self.most, self.record = program, setting, sets, most, record
+        self.pool = concurrent.futures.ThreadPoolExecutor(jobs)
+        self.failed = False
+
+    def chosen(self, names, split="{}"):
+        """Those of the named sets that were asked for and have data and a split file; says which have not."""
+        asked = [SETS[name] for name in names if not self.sets or name in self.sets]
+        missing = [data.name for data in asked if not locate(data.name + ".csv")]
+        unsplit = [data.name for data in asked if split != "{}" and data.name not in missing
+                   and not locate(f"splits/{split.format(data.name)}.csv")]
+        for names, what in ((missing, "no data"), (unsplit, f"no split file {split.format('SET')}.csv")):
+            if names:
+                print(f"skipped, {what}: {', '.join(names)}")
+        return [data for data in asked if data.name not in missing + unsplit]
+
+    def count(self, all_of_them):
+        return min(all_of_them, self.most or all_of_them)
+
+    def submit(self, trials):
+        return [self.pool.submit(trial) for trial in trials]
+
+    def gather(self, part, data, futures, **about):
+        """Waits for the trainings of one row and records them."""
+        outcome = Outcome([result_or_failure(future) for future in futures])
+        self.failed = self.failed or outcome.error is not None
+        names = [name for name in (outcome.results[0] if outcome.results else {}) if name not in ("n", "task")]
+        figures = {name: outcome.figure(name)._asdict() for name in names if outcome.has(name)}
+        self.record.add(part=part, set=data.name, **about, runs=outcome.runs, error=outcome.error, figures=figures)
+        return outcome
+
+
+def result_or_failure(future):
+    try:
+        return future.result()
+    except Failure as failure:
+        return failure
+    except Exception as error:  # whatever else went wrong in one training is its row's to say, not the end of the run
+        return Failure(f"{type(error).__name__}: {error}")
+
+
+def read_setting(text):
+    """The options of a named setting, or those that the text spells out."""
+    if text.strip().startswith("-") or not text.strip():
+        return shlex.split(text)
+    if text not in SETTINGS:
+        raise argparse.ArgumentTypeError(f"there is no setting {text!r}; known: {', '.join(SETTINGS)}, "
+                                         "or options for train such as '--experts 4'")
+    return shlex.split(SETTINGS[text])
+
+
+def names_among(known):
+    """A type of argument: names separated by commas, each of them known."""
+    def parse(text):
+        names = text.split(",")
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+        return names
+    return parse
+
+
+def at_least_one(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return value
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, usage=argparse.SUPPRESS, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("program", nargs="?", metavar="PROGRAM", default=os.path.join(ROOT, "build", "moekit"),
+        help="the binary (default: build/moekit)")
+    add("--part", type=names_among(PARTS), default=list(PARTS), help="parts to run (default: all)")
+    add("--setting", type=read_setting, default=read_setting(RECOMMENDED), metavar="NAME|OPTIONS",
+        help=f"{', '.join(SETTINGS)}, or options for train in one word (default: {RECOMMENDED})")
+    add("--sets", type=names_among(SETS), metavar="A,B", help="only these sets (default: all)")
+    add("--splits", type=at_least_one, metavar="N",
+        help="at most so many splits, and folds, of each set (default: all)")
+    add("--jobs", type=at_least_one, default=len(os.sched_getaffinity(0)), metavar="J",
+        help="trainings at once, one thread each (default: the cores)")
+    add("--limit", type=float, metavar="SECONDS", help="a training that takes longer is an error (default: none)")
+    add("--out", metavar="FILE", help="write the results as JSON, with machine and version")
+    return parser.parse_args()
+
 
 def main():
-    with tempfile.TemporaryDirectory() as folder:
-        header, rows = table(os.path.join(ROOT, "data", "pb52_jacobs4.csv"))
-        _, folds = table(os.path.join(ROOT, "data", "splits", "pb52_jacobs4_cv5.csv"))
-        for k in (1, 4, 8):
-            line("vowels", k, [score(header, rows, [f[0] == str(v) for f in folds], folder, "Vowel",
-                 ["--experts", str(k), "--drop", "Type,Speaker,Repetition"]) for v in range(5)],
-                 ["accuracy", "log_loss"])
-        if not os.path.isdir(SHARED):
-            sys.exit("../shared/data is not there: only the bundled vowels were run")
-        for name, target in (("boston", "medv"), ("concrete", "strength"), ("wine_red", "quality"),
-                             ("power_plant", "PE")):
-            header, rows = table(os.path.join(SHARED, name + ".csv"))
-            _, splits = table(os.path.join(SHARED, "splits", name + "_20split.csv"))
-            for k in (1, 8):
-                line(name, k, [score(header, rows, [r[s] == "1" for r in splits], folder, target,
-                     ["--experts", str(k)]) for s in range(SPLITS)], ["nll", "nll_grid", "rmse", "coverage_90"])
-        if "--adult" in sys.argv:
-            header, rows = table(os.path.join(SHARED, "adult.csv"))
-            _, folds = table(os.path.join(SHARED, "splits", "adult_cv5.csv"))
-            for k in (1, 4):
-                line("adult", k, [score(header, rows, [f[0] == str(v) for f in folds], folder, "income",
-                     ["--experts", str(k)]) for v in range(5)], ["accuracy", "log_loss"])
+    asked = arguments()
+    need_shared_data()
+    program, version = open_program(asked.program, asked.limit)
+    record = Record(asked.out, program, version, setting=shlex.join(asked.setting), jobs=asked.jobs)
+    print(f"{version}, setting: {shlex.join(asked.setting) or 'defaults'}")
+    bench = Bench(program, asked.setting, asked.sets, asked.splits, asked.jobs, record)
+    try:
+        for part in asked.part:
+            PARTS[part](bench)
+    except KeyboardInterrupt:
+        bench.pool.shutdown(wait=False, cancel_futures=True)
+        sys.exit(130)
+    sys.exit(1 if bench.failed else 0)
 
-main()
+
+if __name__ == "__main__":
+    main()
