@@ -49,10 +49,8 @@ std::vector<double> knots_of(const std::vector<double>& sorted, std::uint32_t bi
     return knots;
   }
   for (std::uint32_t b = 1; b < bins; ++b) {
-    const double at = static_cast<double>(b) / bins * static_cast<double>(sorted.size() - 1);
-    const double q = sorted[static_cast<std::size_t>(at)];
-    if (q > distinct.front() && q < distinct.back() && (knots.empty() || q > knots.back()))
-      knots.push_back(q);
+    const double at = static_cast<double>(b) / bins * static_cast<double>(distinct.size() - 1);
+    knots.push_back(distinct[static_cast<std::size_t>(at)]);
   }
   return knots;
 }

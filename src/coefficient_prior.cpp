@@ -12,6 +12,7 @@ CoefficientPrior::CoefficientPrior(std::vector<uword> groups, uword predictors, 
   const uword count = *std::max_element(groups_.begin(), groups_.end());
   precision_.ones(count, predictors);
   effective_.zeros(count, predictors);
+  size_.zeros(count, predictors);
 }
 
 void CoefficientPrior::set(const Penalty& penalty) {
@@ -51,8 +52,17 @@ void CoefficientPrior::refresh(uword k, const vec& w, const vec& variance, doubl
   }
   const double all = effective(k);
   if (all > most) effective_.col(k) *= std::max(most, 0.0) / all;
-  for (uword g = 0; g < count; ++g)
-    precision_(g, k) = evidence_precision(effective_(g, k), size[g], least_);
+  size_.col(k) = size;
+}
+
+void CoefficientPrior::share() {
+  static const double c = getenv("SHARE") ? atof(getenv("SHARE")) : 0;
+  const double n = static_cast<double>(precision_.n_cols);
+  for (uword g = 0; g < precision_.n_rows; ++g) {
+    const double effective = c * arma::accu(effective_.row(g)) / n, size = c * arma::accu(size_.row(g)) / n;
+    for (uword k = 0; k < precision_.n_cols; ++k)
+      precision_(g, k) = evidence_precision(effective_(g, k) + effective, size_(g, k) + size, least_);
+  }
 }
 
 void CoefficientPrior::update_common(const mat& w) {
@@ -85,6 +95,7 @@ void CoefficientPrior::add_fields(uword k, const char* const names[3], std::vect
 void CoefficientPrior::select(const arma::uvec& from) {
   precision_ = precision_.cols(from).eval();
   effective_ = effective_.cols(from).eval();
+  size_ = size_.cols(from).eval();
 }
 
 }  // namespace moekit

@@ -31,6 +31,8 @@ class CoefficientPrior {
   /// The evidence's update of the precisions of predictor k, from the posterior variances of its coefficients.
   /// Not more than `most` coefficients can be determined.
   void refresh(uword k, const vec& w, const vec& variance, double most);
+  /// After all predictors were refreshed: each precision is drawn towards that of all predictors together.
+  void share();
   /// The mode of the common vector; w: p x K.
   void update_common(const mat& w);
   double log_prior(uword k, const vec& w) const;
@@ -44,7 +46,7 @@ class CoefficientPrior {
  private:
   std::vector<uword> groups_;
   double least_;
-  mat precision_, effective_;  // groups x K
+  mat precision_, effective_, size_;  // groups x K
   vec common_;                 // p
   bool evidence_ = false;
   double ridge_ = 0, lasso_ = 0;

@@ -72,7 +72,7 @@ class GaussianExperts final : public ExpertFamily {
 
  private:
   std::size_t stride() const { return 2 + w_.n_rows + packed_size(w_.n_rows); }
-  void update_expert(uword k, const double* own, const mat& gram, bool refresh);
+  void update_expert(uword k, const double* own, bool refresh);
 
   mat w_;      // p x K, on standardised features and target
   vec noise_;  // K, standard deviations
@@ -134,23 +134,21 @@ void GaussianExperts::update(std::span<const double> sums, const Penalty& penalt
   floor_ = std::max(penalty.noise_floor, kLeastNoise);
   const bool refresh = prior_.evidence() && penalty.refresh;
   if (refresh && count() > 1) prior_.update_common(w_);
-  for (uword k = 0; k < count(); ++k) {
-    const double* own = sums.data() + k * stride();
-    const mat gram = unpack(own + 2 + w_.n_rows, w_.n_rows);
-    if (refresh) {
-      // First the penalties, from a trial step; the step that counts is one under them, from the same place.
-      const vec start = w_.col(k);
-      const double noise = noise_[k];
-      update_expert(k, own, gram, true);
-      w_.col(k) = start;
-      noise_[k] = noise;
-    }
-    update_expert(k, own, gram, false);
+  if (refresh) {
+    // First the penalties, from trial steps; the steps that count are those under them, from the same place.
+    const mat start = w_;
+    const vec noise = noise_;
+    for (uword k = 0; k < count(); ++k) update_expert(k, sums.data() + k * stride(), true);
+    prior_.share();
+    w_ = start;
+    noise_ = noise;
   }
+  for (uword k = 0; k < count(); ++k) update_expert(k, sums.data() + k * stride(), false);
 }
 
 /// A penalised least-squares step; then the variance from the residual sum after it.
-void GaussianExperts::update_expert(uword k, const double* own, const mat& gram, bool refresh) {
+void GaussianExperts::update_expert(uword k, const double* own, bool refresh) {
+  const mat gram = unpack(own + 2 + w_.n_rows, w_.n_rows);
   const double weight = own[0], squares = own[1];
   const double variance = noise_[k] * noise_[k];
   const vec score(const_cast<double*>(own + 2), w_.n_rows, false, true);

@@ -83,10 +83,16 @@ class GeneralisedExperts final : public ExpertFamily {
   };
   void predict(const Batch& batch, Predictors& out) const;
   void derive(const Batch& batch, const Predictors& at, uword k, KernelDerivatives& out) const;
-  vec newton(CoefficientPrior& prior, uword k, const vec& now, const double* sums, double weight,
-             bool refresh, double extra_slope, double extra_curvature) const;
+  /// Score and curvature of a predictor's coefficients, from the sums; of the scale with its own prior.
+  struct Newton {
+    vec score;
+    mat curvature;
+  };
+  Newton location_sums(const double* own) const;
+  Newton scale_sums(uword k, const double* own) const;
+  void refresh(std::span<const double> sums);
   double scale_prior(uword k, double& slope, double& curvature) const;
-  void update_scale(uword k, const double* own, bool refresh);
+  void update_scale(uword k, const double* own);
   void update_shape(uword k, const double* own);
 
   const Kernel& kernel_;
@@ -231,21 +237,38 @@ void GeneralisedExperts::add(const Batch& batch, const mat& responsibility, std:
   if (q() > 0) add_predictor(batch.noise, scale, scale_weight, scale_at());
 }
 
-/// One penalised Newton step from `now`; if asked the precisions are updated by a trial step first.
-vec GeneralisedExperts::newton(CoefficientPrior& prior, uword k, const vec& now, const double* sums,
-                               double weight, bool refresh, double extra_slope,
-                               double extra_curvature) const {
-  const uword size = now.n_elem;
-  vec score(sums, size);
-  mat curvature = unpack(sums + size, size);
-  score[0] += extra_slope;
-  curvature(0, 0) += extra_curvature;
-  if (refresh) {
-    vec variance;
-    const vec trial = prior.step(k, now, curvature, score, &variance);
-    prior.refresh(k, now + trial, variance, 0.9 * weight);
+GeneralisedExperts::Newton GeneralisedExperts::location_sums(const double* own) const {
+  return {vec(own + location_at(), p()), unpack(own + location_at() + p(), p())};
+}
+
+GeneralisedExperts::Newton GeneralisedExperts::scale_sums(uword k, const double* own) const {
+  Newton out{vec(own + scale_at(), q()), unpack(own + scale_at() + q(), q())};
+  double slope, curvature;
+  scale_prior(k, slope, curvature);
+  out.score[0] += slope;
+  out.curvature(0, 0) += curvature;
+  return out;
+}
+
+/// The precisions, from trial steps.
+void GeneralisedExperts::refresh(std::span<const double> sums) {
+  if (count() > 1) {
+    prior_.update_common(w_);
+    if (q() > 0) noise_prior_.update_common(v_);
   }
-  return prior.step(k, now, curvature, score);
+  const auto try_step = [](CoefficientPrior& prior, uword k, const vec& now, const Newton& own, double weight) {
+    vec variance;
+    const vec step = prior.step(k, now, own.curvature, own.score, &variance);
+    prior.refresh(k, now + step, variance, 0.9 * weight);
+  };
+  for (uword k = 0; k < count(); ++k) {
+    const double* own = sums.data() + k * stride();
+    if (!(own[0] > 0)) continue;
+    try_step(prior_, k, w_.col(k), location_sums(own), own[0]);
+    if (q() > 0) try_step(noise_prior_, k, v_.col(k), scale_sums(k, own), own[0]);
+  }
+  prior_.share();
+  noise_prior_.share();
 }
 
 double GeneralisedExperts::scale_prior(uword k, double& slope, double& curvature) const {
@@ -265,11 +288,9 @@ double GeneralisedExperts::scale_prior(uword k, double& slope, double& curvature
   return used * at - 0.5 * pull;
 }
 
-void GeneralisedExperts::update_scale(uword k, const double* own, bool refresh) {
-  double slope, curvature;
-  scale_prior(k, slope, curvature);
-  const vec now = v_.col(k);
-  vec step = newton(noise_prior_, k, now, own + scale_at(), own[0], refresh, slope, curvature);
+void GeneralisedExperts::update_scale(uword k, const double* own) {
+  const Newton newton = scale_sums(k, own);
+  vec step = noise_prior_.step(k, v_.col(k), newton.curvature, newton.score);
   const double longest = arma::abs(step).max();
   if (longest > kLongest) step *= kLongest / longest;
   v_.col(k) += step;
@@ -288,17 +309,13 @@ void GeneralisedExperts::update(std::span<const double> sums, const Penalty& pen
   prior_.set(penalty);
   noise_prior_.set(penalty);
   floor_ = kernel_.log_link() ? kernel_.least_scale() : std::max(penalty.noise_floor, kernel_.least_scale());
-  const bool refresh = prior_.evidence() && penalty.refresh;
-  if (refresh && count() > 1) {
-    prior_.update_common(w_);
-    if (q() > 0) noise_prior_.update_common(v_);
-  }
+  if (prior_.evidence() && penalty.refresh) refresh(sums);
   for (uword k = 0; k < count(); ++k) {
     const double* own = sums.data() + k * stride();
     if (!(own[0] > 0)) continue;
-    const vec now = w_.col(k);
-    w_.col(k) += newton(prior_, k, now, own + location_at(), own[0], refresh, 0, 0);
-    if (q() > 0) update_scale(k, own, refresh);
+    const Newton location = location_sums(own);
+    w_.col(k) += prior_.step(k, w_.col(k), location.curvature, location.score);
+    if (q() > 0) update_scale(k, own);
     if (kernel_.has_shape()) update_shape(k, own);
   }
 }
