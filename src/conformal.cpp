@@ -14,8 +14,8 @@ namespace {
 constexpr std::size_t kMostScores = 10'000;
 /// Tails below this are lost in the rounding of F.
 constexpr double kLeastTail = 1e-12;
-/// Rounding of a level times a number of rows, and of sums of weights.
-constexpr double kRounding = 1e-9;
+/// Rounding of shares of the weight, and of ranks among the scores kept.
+constexpr double kShareRounding = 1e-9, kRankRounding = 1e-6;
 constexpr double kLargest = 1e300;
 
 void refuse_classes(const Model& model) {
@@ -44,11 +44,11 @@ ScoredRows score_block(const Model& model, const Block& block) {
 
 double Conformal::threshold(double level) const {
   const auto m = static_cast<double>(scores.size());
-  const double rank = std::ceil(level * (1 + heaviest) * m - kRounding);
+  const double rank = std::ceil(level * (1 + heaviest) * m - kRankRounding);
   return scores[static_cast<std::size_t>(std::clamp(rank, 1.0, m)) - 1];
 }
 
-bool Conformal::enough(double level) const { return level * (1 + heaviest) <= 1 + kRounding; }
+bool Conformal::enough(double level) const { return level * (1 + heaviest) <= 1 + kShareRounding; }
 
 double conformal_score(const Prediction& prediction, uword row, double y) {
   const double below = prediction.cumulative[row];
@@ -76,7 +76,7 @@ Conformal conformal_of(std::vector<double> scores, const std::vector<double>& we
   std::size_t at = 0;
   for (std::size_t j = 1; j <= m; ++j) {
     // The least score that enough weight reaches: thinning only ever moves a threshold up.
-    const double wanted = total * (static_cast<double>(j) / static_cast<double>(m)) * (1 - 1e-14);
+    const double wanted = total * (static_cast<double>(j) / static_cast<double>(m)) * (1 - kShareRounding);
     while (at < order.size() && sum < wanted) sum += weights[order[at++]];
     out.scores.push_back(scores[order[at - 1]]);
   }

@@ -332,7 +332,7 @@ TEST_CASE("train --conformal: beside --validation, with weights, and the same fo
 
 TEST_CASE("train --conformal: what is refused") {
   const Workshop w;
-  Ran ran = w.run("train data/iris.csv --target Species --conformal 0.2 -q -o m.moe");
+  Ran ran = w.run("train data/iris.csv --target target --conformal 0.2 -q -o m.moe");
   CHECK(ran.code == 64);
   CHECK(one_error_line(ran));
   CHECK(has(ran.err, "is a class"));

@@ -347,7 +347,7 @@ TEST_CASE("predict --flags: columns, old files and classes") {
   CHECK(first_line(ran.out) == "prediction,sd,mean_1,mean_2,mean_3,multimodal,out_of_region");
 
   REQUIRE(
-      w.run("train data/iris.csv --target Species --experts 2 --restarts 2 --max-iterations 30 -q -o i.moe")
+      w.run("train data/iris.csv --target target --experts 2 --restarts 2 --max-iterations 30 -q -o i.moe")
           .code == 0);
   ran = w.run("predict i.moe data/iris.csv --flags");
   REQUIRE(ran.code == 0);

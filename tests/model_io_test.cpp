@@ -27,7 +27,7 @@ Model small_model() {
   model.schema.id = {"key, \"quoted\""};
   model.schema.inputs[1].levels[0] = std::string("caf\xe9\0\n", 6);  // no UTF-8, and control characters
   model.schema.target.step = 0.1;
-  model.members[0].shapes = {{0}, mat{{0.25}, {-0.5}}, mat{{0.5}, {2}}, 3.5, 3.25};
+  model.members[0].shapes = {{0}, mat(vec{0.25, -0.5}), mat(vec{0.5, 2}), 3.5, 3.25};
   model.conformal = {2, 0.5, {0.25, 0.75}};
   Provenance& p = model.provenance;
   p.version = "0.1.0", p.seed = ~std::uint64_t{0}, p.fingerprint = 0xfedcba9876543210u,
