@@ -43,6 +43,7 @@ int run_evaluate(const EvaluateArgs& args, const Common& common, Console& consol
   if (reader.rows_without_target())
     console.note(counted(reader.rows_without_target(), "row") + " without '" + model.schema.target.name +
                  "' left out");
+  if (const std::string note = conformal_note(model.conformal, 0.9); !note.empty()) console.note(note);
   const Metrics metrics = evaluator.metrics();
   console.clear_progress();
   if (console.verbose()) console.print(counted(rows, "row") + " scored by " + args.model + "\n");

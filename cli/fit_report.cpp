@@ -22,6 +22,23 @@ std::size_t columns_used(const Model& model) {
   return static_cast<std::size_t>(std::count(used.begin(), used.end(), true));
 }
 
+Json conformal_json(const Conformal& conformal) {
+  if (!conformal.known()) return nullptr;
+  Json json{{"rows", conformal.rows}};
+  json["highest_level"] = json_number(conformal.highest_level());
+  json["score_90"] = json_number(conformal.threshold(0.9));
+  return json;
+}
+
+/// "calibrated on 27 rows; the one of 90 % is the model's own of 93.1 %".
+std::string conformal_text(const Conformal& conformal) {
+  const std::string text = "calibrated on " + counted(conformal.rows, "row");
+  if (!conformal.enough(0.9)) return text + ": enough for " + percent(conformal.highest_level()) + " at most";
+  const double score = conformal.threshold(0.9);
+  if (!(score < 1)) return text + "; the one of 90 % reaches beyond the model's own tails";
+  return text + "; the one of 90 % is the model's own of " + percent(score);
+}
+
 std::size_t finished_starts(const Provenance& provenance) {
   std::size_t n = 0;
   for (const Start& start : provenance.starts) n += start.finished;
@@ -82,6 +99,7 @@ Json fit_report_json(const FitRecord& record) {
   json["best_hits"] = p.best_hits;
   json["starts"] = starts_json(p);
   json["trace"] = number_list(p.trace);
+  json["conformal"] = conformal_json(model.conformal);
   json["notes"] = record.notes;
   json["held_out"] = record.held_out ? metrics_json(*record.held_out) : Json(nullptr);
   return json;
@@ -136,6 +154,7 @@ void add_criteria(const Model& model, TextTable& table) {
   if (!p.starts.empty())
     table.row({"best start", "found by " + std::to_string(p.best_hits) + " of " + std::to_string(finished) +
                                  " finished starts, " + std::to_string(p.starts.size()) + " in all"});
+  if (model.conformal.known()) table.row({"intervals", conformal_text(model.conformal)});
   table.row({"status", p.status + " after " + std::to_string(p.iterations) +
                            (p.iterations == 1 ? " pass" : " passes")});
 }

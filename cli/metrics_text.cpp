@@ -55,6 +55,14 @@ std::string metrics_text(const Metrics& metrics) {
   return table.text(0, false);
 }
 
+std::string conformal_note(const Conformal& conformal, double level) {
+  if (!conformal.known() || conformal.enough(level)) return {};
+  return "intervals of " + brief(100 * level, 8) + " % need more calibration rows than the " +
+         std::to_string(conformal.rows) +
+         " of this model: they reach as far as the widest of these and hold " +
+         percent(conformal.highest_level());
+}
+
 std::string metrics_line(const Metrics& metrics) {
   std::string line = counted(metrics.rows, "row") + ", nll " + brief(metrics.nll, 5);
   if (metrics.task == Task::classification) return line + ", accuracy " + brief(metrics.accuracy, 4);

@@ -12,5 +12,7 @@ Json metrics_json(const Metrics& metrics);
 std::string metrics_text(const Metrics& metrics);
 /// One line: "held-out: 40 rows, nll 4.21, rmse 22.3".
 std::string metrics_line(const Metrics& metrics);
+/// What to say when calibration rows are too few for an interval of this level; empty when they are not.
+std::string conformal_note(const Conformal& conformal, double level);
 
 }  // namespace moekit::cli

@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 
 #include "app.hpp"
+#include "metrics_text.hpp"
 #include "moekit/error.hpp"
 #include "moekit/model_io.hpp"
 #include "output.hpp"
@@ -15,7 +16,7 @@ struct PredictArgs {
   std::string model, data, output;
   std::vector<std::string> quantiles, id;
   double interval = 0;  ///< 0: none
-  bool regions = false, density = false, components = false, allow_missing_columns = false;
+  bool regions = false, density = false, components = false, flags = false, allow_missing_columns = false;
   FormatArgs format;
 };
 
@@ -26,6 +27,7 @@ int run_predict(const PredictArgs& args, const Common& common, Console& console)
   columns.regions = args.regions;
   columns.density = args.density;
   columns.components = args.components;
+  columns.flags = args.flags;
   check_output(args.output, {args.model, args.data});
 
   const Model model = load_model(args.model);
@@ -38,6 +40,10 @@ int run_predict(const PredictArgs& args, const Common& common, Console& console)
   for (const std::string& note : reader.notes()) console.note(note);
   if (args.density && !reader.has_target())
     console.note("log_density is empty: the data has no column '" + model.schema.target.name + "'");
+
+  if (columns.interval)
+    if (const std::string note = conformal_note(model.conformal, *columns.interval); !note.empty())
+      console.note(note);
 
   Output output(args.output);
   CsvWriter header;
@@ -71,6 +77,7 @@ void add_predict(CLI::App& program, Command& command) {
   CLI::App* sub = add_command(program, "predict", "Score new rows: prediction, spread, regions.",
                               "  moekit predict mcycle.moe data/mcycle.csv\n"
                               "  moekit predict mcycle.moe data/mcycle.csv --interval 0.9 -o scored.csv\n"
+                              "  moekit predict mcycle.moe data/mcycle.csv --flags --components\n"
                               "  moekit predict vowels.moe data/pb52_jacobs4.csv --regions --id Speaker\n"
                               "  cat data/mcycle.csv | moekit predict mcycle.moe - --quantiles 0.1,0.5,0.9\n",
                               command.common);
@@ -84,7 +91,8 @@ void add_predict(CLI::App& program, Command& command) {
       ->type_name("0.05,0.5")
       ->group("Output");
   sub->add_option("--interval", args->interval,
-                  "columns lower and upper: central interval of this probability")
+                  "columns lower and upper: central interval of this probability, exact after train "
+                  "--conformal")
       ->type_name("P")
       ->check(number_between(0, 1))
       ->group("Output");
@@ -92,6 +100,11 @@ void add_predict(CLI::App& program, Command& command) {
       ->group("Output");
   sub->add_flag("--components", args->components,
                 "columns mean_1, mean_2, ...: every expert's own prediction")
+      ->group("Output");
+  sub->add_flag(
+         "--flags", args->flags,
+         "columns multimodal (the prediction has several peaks) and out_of_region (the row is far from "
+         "all training rows)")
       ->group("Output");
   sub->add_flag("--density", args->density, "column log_density, where the target is present")
       ->group("Output");

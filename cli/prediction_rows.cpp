@@ -1,6 +1,7 @@
 #include "prediction_rows.hpp"
 
 #include "moekit/error.hpp"
+#include "moekit/flags.hpp"
 #include "text.hpp"
 
 namespace moekit::cli {
@@ -17,10 +18,12 @@ PredictionRows::PredictionRows(const Model& model, PredictColumns columns, std::
         "hold its uncertainty");
   if (classes_ && columns_.components)
     throw Error(Errc::usage, "--components needs a numeric target, and this model classifies; leave it out");
-  std::vector<double> levels;
-  if (columns_.interval) levels = {(1 - *columns_.interval) / 2, (1 + *columns_.interval) / 2};
-  levels.insert(levels.end(), columns_.quantiles.begin(), columns_.quantiles.end());
-  levels_ = vec(levels);
+  if (columns_.flags)
+    for (const Mixture& member : model.members)
+      if (!member.shapes.known())
+        throw Error(Errc::usage,
+                    "--flags: the model file does not say where its regions lie; train the model again");
+  levels_ = vec(columns_.quantiles);
 }
 
 void PredictionRows::header(CsvWriter& out) const {
@@ -40,14 +43,23 @@ void PredictionRows::header(CsvWriter& out) const {
   }
   if (columns_.components)
     for (uword k = 1; k <= experts; ++k) out.text("mean_" + std::to_string(k));
+  if (columns_.flags) {
+    if (!classes_) out.text("multimodal");
+    out.text("out_of_region");
+  }
   if (columns_.density) out.text("log_density");
   out.end_row();
 }
 
 void PredictionRows::rows(const Scored& scored, CsvWriter& out) const {
   const Prediction& p = scored.prediction;
-  mat quantile;
-  if (levels_.n_elem) quantile = quantiles(model_, scored.rows.view(), levels_);
+  const Block block = scored.rows.view();
+  mat interval, quantile;
+  arma::uvec peaks, outside;
+  if (columns_.interval) interval = intervals(model_, block, *columns_.interval);
+  if (levels_.n_elem) quantile = quantiles(model_, block, levels_);
+  if (columns_.flags && !classes_) peaks = multimodal(model_, block);
+  if (columns_.flags) outside = out_of_region(model_, block);
   for (uword i = 0; i < scored.rows.rows; ++i) {
     for (std::size_t j = 0; j < carried_.size(); ++j) out.text(scored.rows.carried[j][i]);
     if (classes_) {
@@ -56,6 +68,7 @@ void PredictionRows::rows(const Scored& scored, CsvWriter& out) const {
     } else {
       out.number(p.mean[i]).number(p.sd[i]);
     }
+    for (uword q = 0; q < interval.n_cols; ++q) out.number(interval(i, q));
     for (uword q = 0; q < quantile.n_cols; ++q) out.number(quantile(i, q));
     if (columns_.regions) {
       out.count(p.expert[i] + 1);
@@ -63,6 +76,8 @@ void PredictionRows::rows(const Scored& scored, CsvWriter& out) const {
     }
     if (columns_.components)
       for (uword k = 0; k < p.component_mean.n_cols; ++k) out.number(p.component_mean(i, k));
+    if (!peaks.is_empty()) out.count(peaks[i]);
+    if (columns_.flags) out.count(outside[i]);
     if (columns_.density) {
       if (p.has_target) {
         out.number(p.log_density[i]);

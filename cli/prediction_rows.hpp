@@ -12,14 +12,15 @@ namespace moekit::cli {
 struct PredictColumns {
   std::vector<double> quantiles;
   std::optional<double> interval;
-  bool regions = false, density = false, components = false;
+  bool regions = false, density = false, components = false, flags = false;
 };
 
 /// The output of `predict`: ids, prediction, sd or p_<label>, lower, upper, q<level>, expert, gate_<k>,
-/// mean_<k>, log_density.
+/// mean_<k>, multimodal, out_of_region, log_density.
 class PredictionRows {
  public:
-  /// Errors: Errc::usage for quantiles, intervals or components of a classification.
+  /// Errors: Errc::usage for quantiles, intervals or components of a classification, and for flags of a model
+  /// that does not know its regions.
   PredictionRows(const Model& model, PredictColumns columns, std::vector<std::string> carried);
   void header(CsvWriter& out) const;
   void rows(const Scored& scored, CsvWriter& out) const;
@@ -28,7 +29,7 @@ class PredictionRows {
   const Model& model_;
   PredictColumns columns_;
   std::vector<std::string> carried_;
-  vec levels_;  ///< lower and upper first, when asked for, then the quantiles
+  vec levels_;  ///< of the quantiles
   bool classes_;
 };
 

@@ -14,6 +14,7 @@ namespace {
 struct TrainArgs {
   FitArgs fit;
   std::string output, report, validation;
+  double conformal = 0;  ///< 0: none
   bool dry_run = false;
 };
 
@@ -55,17 +56,24 @@ void take_regions(const TrainArgs& args, const Table& table, FitOptions& options
   options.initial_region = regions.of_row;
 }
 
-/// Cuts rows off the table for judging the fit. Means, spreads and shares are those of the remaining rows.
-void hold_out(double fraction, const Common& common, const Compute& compute, Table& table,
-              FitOptions& options, HeldOut& held) {
-  const Split split = split_rows(table.source.rows(), fraction, common.seed);
-  held.rows = take_rows(table.source, split.held);
+/// Cuts the rows of an option off the table. Means, spreads and shares are those of the remaining rows.
+MemorySource hold_out(double fraction, const std::string& option, const Common& common,
+                      const Compute& compute, Table& table, FitOptions& options) {
+  const Split split = split_rows(table.source.rows(), fraction, option, common.seed);
+  MemorySource held = take_rows(table.source, split.held);
   table.source = take_rows(table.source, split.train);
   measure(table.schema, table.source, compute);
-  if (options.initial_region.empty()) return;
+  if (options.initial_region.empty()) return held;
   std::vector<std::uint32_t> regions;
   for (const std::uint64_t row : split.train) regions.push_back(options.initial_region[row]);
   options.initial_region = std::move(regions);
+  return held;
+}
+
+void check_conformal(const Target& target) {
+  if (target.task == Task::classification)
+    throw Error(Errc::usage, "--conformal makes intervals exact, and the target '" + target.name +
+                                 "' is a class; leave it out");
 }
 
 void check_args(const TrainArgs& args) {
@@ -95,8 +103,12 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
   Table table = read_training_table(args.fit, read_options(args.fit), console);
   FitOptions options = fit_options(args.fit, common, table.schema);
   if (!args.fit.init_column.empty()) take_regions(args, table, options);
+  if (args.conformal > 0) check_conformal(table.schema.target);
   HeldOut held;
-  if (fraction > 0) hold_out(fraction, common, compute, table, options, held);
+  MemorySource calibration;
+  if (fraction > 0) held.rows = hold_out(fraction, "--validation", common, compute, table, options);
+  if (args.conformal > 0)
+    calibration = hold_out(args.conformal, "--conformal", common, compute, table, options);
   if (fraction == 0 && !args.validation.empty())
     held.file = read_validation(args.validation, table.schema, console);
   if (args.dry_run) {
@@ -107,6 +119,7 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
   FitReport report;
   Model model = fit(table.schema, table.source, options, compute, progress_of_fit(console, "fit: "), &report);
   model.provenance.options = args.fit.given;
+  if (args.conformal > 0) model.conformal = calibrate(model, calibration, compute);
   console.clear_progress();
   for (const std::string& note : model.provenance.notes) console.note(note);
   FitRecord record{model, report, table.rows_read, table.notes, std::nullopt};
@@ -126,6 +139,7 @@ void add_train(CLI::App& program, Command& command) {
       "  moekit train data/mcycle.csv --target accel -o mcycle.moe\n"
       "  moekit train data/pb52_jacobs4.csv --target Vowel --drop Type,Speaker,Repetition -o vowels.moe\n"
       "  moekit train data/wages.csv --target wages --experts 3 --validation 0.2 -o wages.moe\n"
+      "  moekit train data/boston.csv --target medv --conformal 0.25 -o boston.moe\n"
       "  moekit train data/faithful.csv --target eruptions --experts 2 --ridge 0 --report fit.json -o f.moe\n"
       "  moekit train data/diamonds.csv.gz --target price --dry-run\n",
       command.common);
@@ -138,6 +152,12 @@ void add_train(CLI::App& program, Command& command) {
   sub->add_option("--validation", args->validation,
                   "share of rows, or a file, kept out of the fit and scored in the summary (default: none)")
       ->type_name("SHARE|FILE")
+      ->group("Model and fit");
+  sub->add_option(
+         "--conformal", args->conformal,
+         "share of rows kept out of the fit to make intervals exact: split conformal (default: none)")
+      ->type_name("SHARE")
+      ->check(number_between(0, 1))
       ->group("Model and fit");
   sub->add_option("-o,--output", args->output, "file for the model; needed unless --dry-run")
       ->type_name("MODEL")

@@ -15,7 +15,7 @@ namespace moekit::cli {
 namespace {
 
 // Streams of random numbers; the library's own are small numbers.
-constexpr std::uint64_t kValidationStream = 0x76616c6964;
+constexpr std::uint64_t kValidationStream = 0x76616c6964, kConformalStream = 0x636f6e66;
 
 /// Numeric order if all texts are numbers, else by bytes.
 void sort_labels(std::vector<std::string>& names) {
@@ -84,13 +84,14 @@ Grouping group_rows(const Table& table, const std::string& file, const std::stri
   return grouping;
 }
 
-Split split_rows(std::uint64_t rows, double fraction, std::uint64_t seed) {
+Split split_rows(std::uint64_t rows, double fraction, const std::string& option, std::uint64_t seed) {
   const auto held = static_cast<std::uint64_t>(std::llround(fraction * static_cast<double>(rows)));
   if (held == 0 || held >= rows)
-    throw Error(Errc::usage, "--validation: a share of " + shortest(fraction) + " of " +
-                                 counted(rows, "row") + " leaves one part empty; choose another share");
+    throw Error(Errc::usage, option + ": a share of " + shortest(fraction) + " of " + counted(rows, "row") +
+                                 " leaves one part empty; choose another share");
+  const std::uint64_t stream = option == "--conformal" ? kConformalStream : kValidationStream;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> key(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) key[i] = {Rng(seed, kValidationStream, i).next(), i};
+  for (std::uint64_t i = 0; i < rows; ++i) key[i] = {Rng(seed, stream, i).next(), i};
   std::nth_element(key.begin(), key.begin() + static_cast<std::ptrdiff_t>(held), key.end());
   std::vector<bool> is_held(rows, false);
   for (std::uint64_t i = 0; i < held; ++i) is_held[key[i].second] = true;

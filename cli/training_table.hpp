@@ -22,12 +22,13 @@ struct Grouping {
 /// Errors: Errc::data for an empty text, naming file and line.
 Grouping group_rows(const Table& table, const std::string& file, const std::string& column);
 
-/// Where the rows are cut for --validation FRACTION: deterministic by the seed, both parts in file order.
+/// Where rows are cut off a table, for --validation or --conformal: drawn by the seed, for each option apart;
+/// both parts in file order.
 struct Split {
   std::vector<std::uint64_t> train, held;
 };
 /// Errors: Errc::usage when one part would be empty.
-Split split_rows(std::uint64_t rows, double fraction, std::uint64_t seed);
+Split split_rows(std::uint64_t rows, double fraction, const std::string& option, std::uint64_t seed);
 
 /// "fit: start 3 of 10, pass 120, log-likelihood -431.2" for the progress line.
 OnIteration progress_of_fit(Console& console, const std::string& before);

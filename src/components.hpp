@@ -23,6 +23,9 @@ bool gaussian(const Model& model);
 /// Is the target a count, so that its distribution has steps?
 bool discrete(const Model& model);
 
+/// Density (of a count: probability) of the mixture at a value for each row; at: n, standardised target.
+vec standard_density(const Model& model, const Block& inputs, const vec& at);
+
 /// Probability of at most `at` (n, standardised target) under the mixture.
 vec standard_cumulative(const Model& model, const Block& block, const vec& at);
 

@@ -50,20 +50,19 @@ struct Evaluator::State {
   std::array<double, kBins> bin_confidence{}, bin_correct{};
   std::vector<Ranked> ranked;  // two classes: every row, since the area needs their order
 
-  void add_value(const Prediction& p, uword i, double y, double w, const Unit& unit);
+  /// inside: does y lie inside the central 90 %?
+  void add_value(const Prediction& p, uword i, double y, double w, const Unit& unit, bool inside);
   void add_class(const Prediction& p, uword i, double y, double w);
   void merge(const State& other);
 };
 
-void Evaluator::State::add_value(const Prediction& p, uword i, double y, double w, const Unit& unit) {
+void Evaluator::State::add_value(const Prediction& p, uword i, double y, double w, const Unit& unit,
+                                 bool inside) {
   const double error = (y - p.mean[i]) / unit.sd;
   squares += w * error * error;
   absolute += w * std::abs(error);
   target.add(unit.standard(y), w);
-  // Inside the central 90 %: at most 5 % lies strictly below, at most 5 % strictly above. A count's own
-  // probability belongs to neither.
-  const double below = p.discrete ? p.cumulative[i] - std::exp(p.log_density[i]) : p.cumulative[i];
-  if (p.cumulative[i] >= 0.05 && below <= 0.95) covered += w;
+  if (inside) covered += w;
 }
 
 void Evaluator::State::add_class(const Prediction& p, uword i, double y, double w) {
@@ -107,6 +106,8 @@ void Evaluator::add(const Block& block, const Prediction& prediction) {
   const bool classes = model_.schema.target.task == Task::classification;
   const Unit unit = target_unit(model_.schema.target);
   State sums;  // of this block: adding block by block keeps more digits
+  // At most 5 % lies strictly below the central 90 %, at most 5 % strictly above: a score of at most 0.9.
+  const double widest = model_.conformal.known() ? model_.conformal.threshold(0.9) : 0.9;
   const RowScores scores = classes ? RowScores{} : row_scores(model_, block);
   for (uword i = 0; i < block.rows; ++i) {
     const double y = block.target[i], w = block.weight ? block.weight[i] : 1.0;
@@ -118,7 +119,7 @@ void Evaluator::add(const Block& block, const Prediction& prediction) {
       sums.add_class(prediction, i, y, w);
       continue;
     }
-    sums.add_value(prediction, i, y, w, unit);
+    sums.add_value(prediction, i, y, w, unit, conformal_score(prediction, i, y) <= widest);
     sums.crps += w * scores.crps[i];
     if (!scores.log_grid.is_empty()) sums.log_grid += w * scores.log_grid[i];
   }

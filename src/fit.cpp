@@ -247,6 +247,7 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
   record(model, best, stopped);
   Mixture mixture = best.front().mixture;
   sort_by_share(mixture, best.front().result.sums.rows, best.front().result.sums.weight);
+  mixture.shapes = region_shapes(mixture, schema, source, compute);
   const Closing closing = close_fit(mixture, schema, source, compute);
   note_separation(p, schema, closing);
   fill_criteria(p, mixture, best.front().result.sums.weight, closing.entropy);

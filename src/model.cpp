@@ -48,6 +48,7 @@ void Mixture::select(std::span<const uword> from) {
   if (!share.empty())
     for (const uword k : from) next.push_back(share[k]);
   share = std::move(next);
+  shapes.select(from);
 }
 
 void posterior(const Mixture& mixture, const Schema& schema, const Block& block, Posterior& out) {

@@ -1,112 +1,18 @@
 #include <algorithm>
-#include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "model_json.hpp"
 #include "model_names.hpp"
+#include "model_node.hpp"
 #include "moekit/error.hpp"
 
 namespace moekit {
 
 namespace {
 
-using Parsed = nlohmann::json;  // read by name
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 /// The limit of a bank, so that a small file cannot ask for a large allocation.
 constexpr std::size_t kMostExperts = 10'000;
 constexpr std::size_t kMostContrasts = std::size_t{1} << 28;
-
-/// A value of the file with its place, so that every refusal says where. Nothing is used unchecked.
-class Node {
- public:
-  Node(const Parsed& value, const std::string& file, std::string place)
-      : value_(&value), file_(&file), place_(std::move(place)) {}
-
-  [[noreturn]] void fail(const std::string& problem) const {
-    throw Error(Errc::model_format, *file_ + ": damaged model: " + (place_.empty() ? "the file" : place_) +
-                                        " " + problem + "; take another copy or train again");
-  }
-  Node at(const char* key) const {
-    if (!value_->is_object()) fail("is not an object");
-    const auto found = value_->find(key);
-    if (found == value_->end()) fail("lacks '" + std::string(key) + "'");
-    return {*found, *file_, place_.empty() ? key : place_ + "." + key};
-  }
-  std::size_t size() const {
-    if (!value_->is_array()) fail("is not a list");
-    return value_->size();
-  }
-  Node operator[](std::size_t i) const {
-    return {(*value_)[i], *file_, place_ + "[" + std::to_string(i) + "]"};
-  }
-
-  std::uint64_t whole(std::uint64_t most = std::numeric_limits<std::uint64_t>::max()) const {
-    if (!value_->is_number_unsigned()) fail("is not a whole number");
-    const auto v = value_->get<std::uint64_t>();
-    if (v > most) fail("is larger than " + std::to_string(most));
-    return v;
-  }
-  std::uint32_t code() const {
-    return static_cast<std::uint32_t>(whole(std::numeric_limits<std::uint32_t>::max()));
-  }
-  int integer() const { return static_cast<int>(whole(std::numeric_limits<int>::max())); }
-  char character() const { return static_cast<char>(static_cast<unsigned char>(whole(255))); }
-  bool flag() const {
-    if (!value_->is_boolean()) fail("is neither true nor false");
-    return value_->get<bool>();
-  }
-  double number() const {
-    if (!value_->is_number()) fail("is not a number");
-    const auto v = value_->get<double>();
-    if (!std::isfinite(v)) fail("is not a finite number");
-    return v;
-  }
-  double number_or_nan() const { return value_->is_null() ? kNaN : number(); }
-  std::vector<double> numbers() const {
-    std::vector<double> out(size());
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = (*this)[i].number();
-    return out;
-  }
-  std::string text() const;
-  std::vector<std::string> texts() const {
-    std::vector<std::string> out;
-    for (std::size_t i = 0; i < size(); ++i) out.push_back((*this)[i].text());
-    return out;
-  }
-  template <std::size_t N>
-  std::size_t one_of(const std::string_view (&names)[N]) const {
-    const std::string name = text();
-    std::string known;
-    for (std::size_t i = 0; i < N; ++i) {
-      if (names[i] == name) return i;
-      known += (i ? ", " : "") + std::string(names[i]);
-    }
-    fail("is '" + printable(name) + "', not one of " + known);
-  }
-
- private:
-  const Parsed* value_;
-  const std::string* file_;
-  std::string place_;
-};
-
-std::string Node::text() const {
-  if (value_->is_string()) return value_->get<std::string>();
-  if (!value_->is_object()) fail("is not a text");
-  const std::string hex = at("hex").text();
-  const auto digit = [&](char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    fail("is not made of hexadecimal digits");
-  };
-  if (hex.size() % 2) fail("is not made of pairs of hexadecimal digits");
-  std::string out;
-  for (std::size_t i = 0; i < hex.size(); i += 2)
-    out += static_cast<char>(digit(hex[i]) * 16 + digit(hex[i + 1]));
-  return out;
-}
 
 /// Each text once.
 void require_distinct(std::vector<std::string> texts, const Node& node) {
@@ -255,6 +161,54 @@ auto built(const Node& node, const Make& make) {
   }
 }
 
+std::vector<double> positive_numbers(const Node& node) {
+  std::vector<double> out = node.numbers();
+  for (std::size_t i = 0; i < out.size(); ++i)
+    if (!(out[i] > 0)) node[i].fail("is not positive");
+  return out;
+}
+
+RegionShapes read_shapes(const Node& node, const Schema& schema, std::size_t experts) {
+  RegionShapes s;
+  const Node columns = node.at("columns"), regions = node.at("regions");
+  for (std::size_t j = 0; j < columns.size(); ++j) {
+    s.columns.push_back(columns[j].code());
+    if (s.columns[j] >= schema.inputs.size()) columns[j].fail("is beyond the last input");
+    const Column& column = schema.inputs[s.columns[j]];
+    if (column.kind != ColumnKind::numeric || !(column.sd > 0))
+      columns[j].fail("is not a numeric input with a spread");
+  }
+  if (regions.size() != experts) regions.fail("does not have an entry for each expert");
+  s.mean.set_size(experts, columns.size());
+  s.sd.set_size(experts, columns.size());
+  for (std::size_t k = 0; k < experts; ++k) {
+    const std::vector<double> mean = regions[k].at("mean").numbers(),
+                              sd = positive_numbers(regions[k].at("sd"));
+    if (mean.size() != columns.size() || sd.size() != columns.size())
+      regions[k].fail("does not have a number for each column");
+    s.mean.row(k) = rowvec(mean);
+    s.sd.row(k) = rowvec(sd);
+  }
+  s.distance = node.at("distance").number();
+  s.deviation = node.at("deviation").number();
+  return s;
+}
+
+Conformal read_conformal(const Node& node, const Schema& schema) {
+  Conformal c;
+  if (schema.target.task == Task::classification) node.fail("does not suit the task");
+  c.rows = node.at("rows").whole();
+  if (c.rows == 0) node.at("rows").fail("is not positive");
+  c.heaviest = node.at("heaviest").number();
+  if (!(c.heaviest > 0 && c.heaviest <= 1)) node.at("heaviest").fail("is not a share");
+  const Node scores = node.at("scores");
+  c.scores = scores.numbers();
+  if (c.scores.empty()) scores.fail("is empty");
+  if (c.scores.front() < 0 || !std::is_sorted(c.scores.begin(), c.scores.end()))
+    scores.fail("does not rise from 0 on");
+  return c;
+}
+
 Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
   Mixture m;
   m.gate_basis = read_basis(node.at("gate_basis"), model.schema);
@@ -284,6 +238,7 @@ Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
   m.share = node.at("share").numbers();
   if (!m.share.empty() && m.share.size() != count)
     node.at("share").fail("does not have a number for each expert");
+  if (node.has("shapes")) m.shapes = read_shapes(node.at("shapes"), model.schema, count);
   return m;
 }
 
@@ -349,6 +304,7 @@ Model model_from_json(const std::string& text, const std::string& name) {
   if (members.size() == 0) members.fail("is empty");
   for (std::size_t i = 0; i < members.size(); ++i)
     model.members.push_back(read_member(members[i], model, text.size()));
+  if (node.has("conformal")) model.conformal = read_conformal(node.at("conformal"), model.schema);
   model.provenance = read_provenance(node.at("provenance"));
   return model;
 }

@@ -142,6 +142,30 @@ Json fields_json(const std::vector<Field>& fields) {
   return out;
 }
 
+Json shapes_json(const RegionShapes& shapes) {
+  Json out;
+  out["columns"] = shapes.columns;
+  out["regions"] = Json::array();
+  for (uword k = 0; k < shapes.mean.n_rows; ++k) {
+    const rowvec mean = shapes.mean.row(k), sd = shapes.sd.row(k);
+    Json region;
+    region["mean"] = numbers_json({mean.memptr(), mean.n_elem}, "the middle of a region");
+    region["sd"] = numbers_json({sd.memptr(), sd.n_elem}, "the spread of a region");
+    out["regions"].push_back(region);
+  }
+  out["distance"] = finite(shapes.distance, "the distance of training rows");
+  out["deviation"] = finite(shapes.deviation, "the deviation of training rows");
+  return out;
+}
+
+Json conformal_json(const Conformal& c) {
+  Json out;
+  out["rows"] = c.rows;
+  out["heaviest"] = finite(c.heaviest, "the weight of a calibration row");
+  out["scores"] = numbers_json(c.scores, "a calibration score");
+  return out;
+}
+
 Json member_json(Mixture member) {  // a copy: fields() hands out writable spans
   Json out;
   out["gate_basis"] = basis_json(member.gate_basis);
@@ -151,6 +175,7 @@ Json member_json(Mixture member) {  // a copy: fields() hands out writable spans
   out["experts"] = Json::array();
   for (uword k = 0; k < member.count(); ++k) out["experts"].push_back(fields_json(member.experts->fields(k)));
   out["share"] = numbers_json(member.share, "the share of an expert");
+  if (member.shapes.known()) out["shapes"] = shapes_json(member.shapes);
   return out;
 }
 
@@ -196,6 +221,7 @@ std::string model_to_json(const Model& model) {
   out["schema"] = schema_json(model.schema);
   out["members"] = Json::array();
   for (const Mixture& m : model.members) out["members"].push_back(member_json(m));
+  if (model.conformal.known()) out["conformal"] = conformal_json(model.conformal);
   out["provenance"] = provenance_json(model.provenance);
   return out.dump(1);
 }

@@ -121,21 +121,6 @@ void bracket(const Row& row, double q, double& lo, double& hi) {
   }
 }
 
-/// ln density of the mixture at a value for each row, standardised target.
-vec density_at(const Model& model, const Block& inputs, const vec& at) {
-  const double part = 1.0 / static_cast<double>(model.members.size());
-  vec out(inputs.rows, arma::fill::zeros);
-  Posterior post;
-  mat each;
-  for (const Mixture& member : model.members) {
-    gate_weights(member, model.schema, inputs, post);
-    post.batch.target = at;
-    member.experts->log_density(post.batch, each);
-    out += part * arma::sum(post.gate % arma::exp(each), 1);
-  }
-  return out;
-}
-
 /// Any continuous family: all rows of the block step together.
 vec smooth_quantile(const Model& model, const Block& inputs, const Components& c, double q) {
   const Level level(q);
@@ -152,7 +137,7 @@ vec smooth_quantile(const Model& model, const Block& inputs, const Components& c
   while (std::any_of(search.begin(), search.end(), open)) {
     for (uword i = 0; i < at.n_elem; ++i) at[i] = search[i].y();
     const vec below = standard_cumulative(model, inputs, at);
-    const vec density = density_at(model, inputs, at);
+    const vec density = standard_density(model, inputs, at);
     for (uword i = 0; i < at.n_elem; ++i)
       if (!search[i].done()) search[i].update(level.upper ? 1 - below[i] : below[i], density[i]);
   }
@@ -202,6 +187,20 @@ mat standard_quantiles(const Model& model, const Block& inputs, const std::vecto
 }
 
 }  // namespace
+
+vec standard_density(const Model& model, const Block& inputs, const vec& at) {
+  const double part = 1.0 / static_cast<double>(model.members.size());
+  vec out(inputs.rows, arma::fill::zeros);
+  Posterior post;
+  mat each;
+  for (const Mixture& member : model.members) {
+    gate_weights(member, model.schema, inputs, post);
+    post.batch.target = at;
+    member.experts->log_density(post.batch, each);
+    out += part * arma::sum(post.gate % arma::exp(each), 1);
+  }
+  return out;
+}
 
 mat quantiles(const Model& model, const Block& block, const vec& levels) {
   if (model.schema.target.task == Task::classification)

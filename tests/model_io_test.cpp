@@ -27,6 +27,8 @@ Model small_model() {
   model.schema.id = {"key, \"quoted\""};
   model.schema.inputs[1].levels[0] = std::string("caf\xe9\0\n", 6);  // no UTF-8, and control characters
   model.schema.target.step = 0.1;
+  model.members[0].shapes = {{0}, mat(vec{0.25, -0.5}), mat(vec{0.5, 2}), 3.5, 3.25};
+  model.conformal = {2, 0.5, {0.25, 0.75}};
   Provenance& p = model.provenance;
   p.version = "0.1.0", p.seed = ~std::uint64_t{0}, p.fingerprint = 0xfedcba9876543210u,
   p.status = "converged";
@@ -174,6 +176,13 @@ TEST_CASE("with a right checksum every field is still checked, and the place nam
   refused("\"experts\": [", "\"experts\": [], \"others\": [", "experts");
   refused("\"coefficients\": [", "\"coefficients\": [1,", "belong");
   refused("\"noise\": [", "\"noise\": [], \"others\": [", "noise");
+  refused("\"columns\": [\n     0", "\"columns\": [\n     1", "numeric");
+  refused("\"columns\": [\n     0", "\"columns\": [\n     9", "beyond");
+  refused("\"sd\": [\n       0.5", "\"sd\": [\n       0.0", "positive");
+  refused("\"regions\": [", "\"regions\": [], \"others\": [", "for each expert");
+  refused("\"heaviest\": 0.5", "\"heaviest\": 0.0", "share");
+  refused("\"scores\": [\n   0.25", "\"scores\": [\n   0.99", "rise");
+  refused("\"scores\": [", "\"scores\": [], \"others\": [", "empty");
 }
 
 TEST_CASE("bodies that are no model are refused without harm") {

@@ -5,8 +5,10 @@
 #include <vector>
 
 #include "moekit/basis.hpp"
+#include "moekit/conformal.hpp"
 #include "moekit/experts.hpp"
 #include "moekit/gate.hpp"
+#include "moekit/region_shape.hpp"
 #include "moekit/schema.hpp"
 
 namespace moekit {
@@ -40,6 +42,7 @@ struct Mixture {
   Value<GateFamily> gate;
   Value<ExpertFamily> experts;
   std::vector<double> share;  ///< mean responsibility of each expert over the training rows, falling
+  RegionShapes shapes;        ///< where the rows of each expert lie
 
   uword count() const { return experts->count(); }
   /// Features and standardised target of a block.
@@ -85,6 +88,7 @@ struct Model {
   Schema schema;
   std::string family, gate_family;  ///< names in the tables of experts and gates
   std::vector<Mixture> members;     ///< an ensemble has several
+  Conformal conformal;              ///< exact intervals, if the model is calibrated
   Provenance provenance;
 };
 
