@@ -13,7 +13,8 @@ namespace {
 /// Quantiles are those of so many rows, spread over the table.
 constexpr std::uint64_t kQuantileRows = 20000;
 
-/// Pieces of each curve unless told: more rows bear more, and the smoothness prior takes back what is too much.
+/// Pieces of each curve unless told: more rows bear more, and the smoothness prior takes back what is too
+/// much.
 std::uint32_t default_bins(std::uint64_t rows) {
   const double cube_root = std::cbrt(static_cast<double>(rows));
   return static_cast<std::uint32_t>(std::clamp(std::lround(0.6 * cube_root), 4l, 12l));

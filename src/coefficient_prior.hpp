@@ -7,10 +7,10 @@
 
 namespace moekit {
 
-/// Normal priors on the coefficients of K linear predictors that share their features. Features come in groups
-/// (the linear terms, the levels of a category, the curve of an input); each group of each predictor has its
-/// precision, found by the evidence (MacKay 1992), and its coefficients are drawn towards a vector common to all
-/// predictors, itself N(0, 1) (partial pooling). The intercept, group 0, is free.
+/// Normal priors on the coefficients of K linear predictors that share their features. Features come in
+/// groups (the linear terms, the levels of a category, the curve of an input); each group of each predictor
+/// has its precision, found by the evidence (MacKay 1992), and its coefficients are drawn towards a vector
+/// common to all predictors, itself N(0, 1) (partial pooling). The intercept, group 0, is free.
 class CoefficientPrior {
  public:
   CoefficientPrior(std::vector<uword> groups, uword predictors, double least);
@@ -28,8 +28,8 @@ class CoefficientPrior {
   /// The penalised Newton step of predictor k at w, from curvature and score of its log-likelihood.
   /// `variance`: if not null, becomes the diagonal of the inverse of the penalised curvature.
   vec step(uword k, const vec& w, const mat& curvature, const vec& score, vec* variance = nullptr) const;
-  /// The evidence's update of the precisions of predictor k, from the posterior variances of its coefficients.
-  /// Not more than `most` coefficients can be determined.
+  /// The evidence's update of the precisions of predictor k, from the posterior variances of its
+  /// coefficients. Not more than `most` coefficients can be determined.
   void refresh(uword k, const vec& w, const vec& variance, double most);
   /// After all predictors were refreshed: each precision is drawn towards that of all predictors together.
   void share();
@@ -47,7 +47,7 @@ class CoefficientPrior {
   std::vector<uword> groups_;
   double least_;
   mat precision_, effective_, size_;  // groups x K
-  vec common_;                 // p
+  vec common_;                        // p
   bool evidence_ = false;
   double ridge_ = 0, lasso_ = 0;
 };

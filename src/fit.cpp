@@ -65,9 +65,9 @@ Mixture prototype(const FitOptions& o, const Schema& schema, const Bases& bases,
   m.expert_basis = bases.expert;
   m.noise_basis = bases.noise;
   m.gate = Value<GateFamily>(make_gate(o.gate, {experts, bases.gate.groups()}));
-  m.experts = Value<ExpertFamily>(make_experts(
-      family_of(o, schema),
-      {experts, bases.expert.groups(), bases.noise.groups(), schema.target.labels.size()}));
+  m.experts = Value<ExpertFamily>(
+      make_experts(family_of(o, schema),
+                   {experts, bases.expert.groups(), bases.noise.groups(), schema.target.labels.size()}));
   return m;
 }
 

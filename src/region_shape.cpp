@@ -22,7 +22,7 @@ constexpr double kMargin = 1.5;
 /// Which inputs gate and experts see at all.
 std::vector<bool> inputs_used(const Mixture& mixture, const Schema& schema) {
   std::vector<bool> used(schema.inputs.size(), false);
-  for (const Basis* basis : {&mixture.gate_basis, &mixture.expert_basis})
+  for (const Basis* basis : {&mixture.gate_basis, &mixture.expert_basis, &mixture.noise_basis})
     for (const Term& term : basis->terms())
       if (term.kind != Term::Kind::intercept) used[term.column] = true;
   return used;

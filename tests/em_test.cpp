@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "fit_helpers.hpp"
+#include "shapes.hpp"
 
 using namespace moekit;
 using namespace moekit::fit_testing;
@@ -18,8 +19,9 @@ Mixture begin(const Rows& rows, const std::vector<std::uint32_t>& region, uword 
   Mixture m;
   m.gate_basis = m.expert_basis = linear_basis(rows.schema, {}, true);
   const uword p = m.gate_basis.size(), classes = rows.schema.target.labels.size();
-  m.gate = Value<GateFamily>(make_gate("softmax", experts, p));
-  m.experts = Value<ExpertFamily>(make_experts(classes > 0 ? "logistic" : "gaussian", experts, p, classes));
+  m.gate = Value<GateFamily>(make_gate("softmax", gate_shape(experts, p)));
+  m.experts = Value<ExpertFamily>(
+      make_experts(classes > 0 ? "logistic" : "gaussian", expert_shape(experts, p, classes)));
   train::PassSums sums;
   for (int pass = 0; pass < 2; ++pass) {
     train::region_pass(m, rows.schema, rows.source, {1}, region, 0.9, sums);

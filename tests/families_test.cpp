@@ -6,6 +6,7 @@
 
 #include "fit_helpers.hpp"
 #include "reference/naive_mixture.hpp"
+#include "shapes.hpp"
 #include "softmax_regression.hpp"
 
 using namespace moekit;
@@ -36,7 +37,7 @@ void draw_fields(std::vector<Field> fields, Rng rng) {
 }
 
 Bank make_bank(const std::string& family, uword n, uword p, uword k, uword classes, std::uint64_t seed) {
-  Bank b{make_experts(family, k, p, classes), {}, mat(n, k)};
+  Bank b{make_experts(family, expert_shape(k, p, classes)), {}, mat(n, k)};
   for (uword j = 0; j < k; ++j) draw_fields(b.experts->fields(j), Rng(seed, 10 + j));
   Rng rng(seed, 1);
   b.batch.rows = n;
@@ -52,7 +53,7 @@ Bank make_bank(const std::string& family, uword n, uword p, uword k, uword class
 void for_each_family(const std::function<void(const std::string&, uword)>& test) {
   for (const std::string& family : expert_families()) {
     CAPTURE(family);
-    if (make_experts(family, 1, 2, 2)->classes() == 0) {
+    if (make_experts(family, expert_shape(1, 2, 2))->classes() == 0) {
       test(family, 0);
       continue;
     }
@@ -187,7 +188,7 @@ struct GateBank {
 };
 
 GateBank make_gate_bank(const std::string& name, uword n, uword p, uword k, std::uint64_t seed) {
-  GateBank b{make_gate(name, k, p), {}, mat(n, k)};
+  GateBank b{make_gate(name, gate_shape(k, p)), {}, mat(n, k)};
   draw_fields(b.gate->fields(), Rng(seed, 3));
   Rng rng(seed, 4);
   b.batch.rows = n;
@@ -201,14 +202,14 @@ GateBank make_gate_bank(const std::string& name, uword n, uword p, uword k, std:
 TEST_CASE("the tables name their families, and an unknown name lists the known") {
   CHECK(!expert_families().empty());
   for (const std::string& family : expert_families()) {
-    CHECK(make_experts(family, 3, 2, 2)->name() == family);
-    CHECK(make_experts(family, 3, 2, 2)->count() == 3);
-    CHECK_THROWS_WITH(make_experts("no such", 1, 1, 2), doctest::Contains(family.c_str()));
+    CHECK(make_experts(family, expert_shape(3, 2, 2))->name() == family);
+    CHECK(make_experts(family, expert_shape(3, 2, 2))->count() == 3);
+    CHECK_THROWS_WITH(make_experts("no such", expert_shape(1, 1, 2)), doctest::Contains(family.c_str()));
   }
   for (const std::string& gate : gate_families()) {
-    CHECK(make_gate(gate, 3, 2)->name() == gate);
-    CHECK(make_gate(gate, 3, 2)->count() == 3);
-    CHECK_THROWS_WITH(make_gate("no such", 1, 1), doctest::Contains(gate.c_str()));
+    CHECK(make_gate(gate, gate_shape(3, 2))->name() == gate);
+    CHECK(make_gate(gate, gate_shape(3, 2))->count() == 3);
+    CHECK_THROWS_WITH(make_gate("no such", gate_shape(1, 1)), doctest::Contains(gate.c_str()));
   }
 }
 
@@ -371,7 +372,7 @@ TEST_CASE("experts: fields hold everything that predictions depend on") {
   for_each_family([](const std::string& family, uword classes) {
     Bank b = make_bank(family, 30, 3, 2, classes, 8);
     b.experts->update(expert_sums(*b.experts, b.batch, b.responsibility), Penalty{});
-    const auto fresh = make_experts(family, 2, 3, classes);
+    const auto fresh = make_experts(family, expert_shape(2, 3, classes));
     for (uword k = 0; k < 2; ++k) {
       const std::vector<Field> from = b.experts->fields(k), to = fresh->fields(k);
       REQUIRE(from.size() == to.size());
@@ -498,7 +499,7 @@ TEST_CASE("gates: clones, selection and fields") {
     CHECK(arma::approx_equal(gate_prob(*b.gate, b.batch), before, "absdiff", 0.0));
     CHECK(!arma::approx_equal(gate_prob(*clone, b.batch), before, "absdiff", 1e-3));
 
-    const auto fresh = make_gate(name, 4, 3);
+    const auto fresh = make_gate(name, gate_shape(4, 3));
     const std::vector<Field> from = b.gate->fields(), to = fresh->fields();
     for (std::size_t f = 0; f < from.size(); ++f)
       std::copy(from[f].values.begin(), from[f].values.end(), to[f].values.begin());
@@ -525,8 +526,8 @@ TEST_CASE("a whole mixture: posterior equals the naive E step, the sums its grad
     const Rows rows = to_rows(c);
     Mixture m;
     m.gate_basis = m.expert_basis = linear_basis(rows.schema, {}, true);
-    m.gate = Value<GateFamily>(make_gate("softmax", k, p));
-    m.experts = Value<ExpertFamily>(make_experts(family, k, p, classes));
+    m.gate = Value<GateFamily>(make_gate("softmax", gate_shape(k, p)));
+    m.experts = Value<ExpertFamily>(make_experts(family, expert_shape(k, p, classes)));
     draw_fields(m.fields(), Rng(3, 3));
     BlockData buffer;
     const Block block = rows.source.read(0, buffer);

@@ -6,6 +6,7 @@
 
 #include "moekit/fit.hpp"
 #include "moekit/rng.hpp"
+#include "shapes.hpp"
 
 /// Tables made from matrices, and models compared number by number: for tests of everything that fits.
 namespace moekit::fit_testing {
@@ -191,8 +192,8 @@ inline Model place(const Schema& schema, const Basis& basis, const mat& w, const
   model.gate_family = "softmax";
   Mixture m;
   m.gate_basis = m.expert_basis = basis;
-  m.gate = Value<GateFamily>(make_gate("softmax", sigma.n_elem, basis.size()));
-  m.experts = Value<ExpertFamily>(make_experts("gaussian", sigma.n_elem, basis.size(), 0));
+  m.gate = Value<GateFamily>(make_gate("softmax", gate_shape(sigma.n_elem, basis.size())));
+  m.experts = Value<ExpertFamily>(make_experts("gaussian", expert_shape(sigma.n_elem, basis.size(), 0)));
   mat theta(basis.size(), sigma.n_elem);
   for (uword k = 0; k < sigma.n_elem; ++k) {
     theta.col(k) = on_features(basis, v.col(k));

@@ -4,6 +4,7 @@
 
 #include "fit_helpers.hpp"
 #include "moekit/csv.hpp"
+#include "shapes.hpp"
 
 using namespace moekit;
 using namespace moekit::fit_testing;
@@ -81,9 +82,9 @@ double at_truth(const Truth& truth, const Rows& rows) {
   model.schema = rows.schema;
   Mixture m;
   m.gate_basis = m.expert_basis = basis;
-  m.gate = Value<GateFamily>(make_gate("softmax", k, basis.size()));
-  m.experts =
-      Value<ExpertFamily>(make_experts("logistic", k, basis.size(), rows.schema.target.labels.size()));
+  m.gate = Value<GateFamily>(make_gate("softmax", gate_shape(k, basis.size())));
+  m.experts = Value<ExpertFamily>(
+      make_experts("logistic", expert_shape(k, basis.size(), rows.schema.target.labels.size())));
   mat theta(basis.size(), k);
   for (uword j = 0; j < k; ++j) {
     theta.col(j) = on_features(basis, truth.gate.col(j));

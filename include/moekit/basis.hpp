@@ -48,7 +48,8 @@ class Basis {
   /// For each feature the group that shares a prior: 0 the intercept, 1 the linear terms, then one group for
   /// each category's levels and one for the powers or hinges of each input.
   std::vector<uword> groups() const;
-  /// Name of feature j: "intercept", "age", "age is missing", "sex = Male", "(age - 40)^2", "max(0, age - 30)".
+  /// Name of feature j: "intercept", "age", "age is missing", "sex = Male", "(age - 40)^2", "max(0, age -
+  /// 30)".
   std::string name(const Schema& schema, uword j) const;
   /// Coefficients on the features (p) as coefficients in the units of the inputs (p): level effects stay
   /// deviations from the average row; the intercept is where all numeric inputs are zero.
@@ -75,9 +76,9 @@ struct BasisKind {
 /// "constant", "linear", "poly:P" (P = 2 .. 9), "additive". Errors: Errc::usage.
 BasisKind parse_basis(std::string_view text);
 
-/// The features of a kind on the named inputs (all if `columns` is empty). Additive: each numeric input has its
-/// linear term and hinges at quantiles of the rows, scaled so that equal priors on the changes of slope are a
-/// random walk of the slope (a second-difference smoothness prior).
+/// The features of a kind on the named inputs (all if `columns` is empty). Additive: each numeric input has
+/// its linear term and hinges at quantiles of the rows, scaled so that equal priors on the changes of slope
+/// are a random walk of the slope (a second-difference smoothness prior).
 Basis make_basis(const BasisKind& kind, const Schema& schema, const Source& source,
                  const std::vector<std::string>& columns, bool all_levels);
 

@@ -51,8 +51,8 @@ class NegativeBinomialKernel final : public Kernel {
   void log_density(const KernelRows& r, double* out) const override {
     for (uword i = 0; i < r.n; ++i) {
       const double m = mean_of(r.location[i]), y = r.y[i], size = 1 / r.scale[i];
-      out[i] = std::lgamma(y + size) - std::lgamma(size) - std::lgamma(y + 1) -
-               size * std::log1p(m / size) - y * std::log1p(size / m);
+      out[i] = std::lgamma(y + size) - std::lgamma(size) - std::lgamma(y + 1) - size * std::log1p(m / size) -
+               y * std::log1p(size / m);
     }
   }
   void derivatives(const KernelRows& r, KernelDerivatives& out) const override {
@@ -62,10 +62,9 @@ class NegativeBinomialKernel final : public Kernel {
       const double m = mean_of(r.location[i]), y = r.y[i], size = 1 / r.scale[i];
       out.location[i] = (y - m) / (1 + m / size);
       out.location_curvature[i] = count_curvature(y, m) / (1 + m / size);
-      const double slope =
-          digamma(y + size) - digamma(size) - std::log1p(m / size) + (m - y) / (size + m);
-      const double bend = trigamma(y + size) - trigamma(size) + m / (size * (size + m)) -
-                          (m - y) / ((size + m) * (size + m));
+      const double slope = digamma(y + size) - digamma(size) - std::log1p(m / size) + (m - y) / (size + m);
+      const double bend =
+          trigamma(y + size) - trigamma(size) + m / (size * (size + m)) - (m - y) / ((size + m) * (size + m));
       out.scale[i] = -size * slope;
       out.scale_curvature[i] =
           std::max({-(size * size * bend + size * slope), 0.5 * std::abs(out.scale[i]), 1e-4});

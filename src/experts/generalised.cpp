@@ -12,19 +12,19 @@ namespace {
 
 /// Least precisions of the priors of the location's and of the noise's slopes.
 constexpr double kLeastPrecision = 1e-3, kLeastNoisePrecision = 0.1;
-/// Prior of the scale at the average row under the evidence: as that of Gaussian experts for families on the
+/// Prior of the scale at the average row of an expert under the evidence: as that of Gaussian experts for families on the
 /// target's own scale; a normal prior of the logarithm behind a log link.
 constexpr double kPriorFreedom = 2, kPriorVariance = 0.01;
 constexpr double kPriorLogScale = -0.7, kPriorLogPrecision = 0.25;
-/// Logarithms of scales are not taken above: standardised targets have a spread of 1.
-constexpr double kMostLogScale = 3;
+/// Logarithms of scales are not taken above, so that nothing is infinite far outside.
+constexpr double kMostLogScale = 30;
 constexpr double kSpike = 1e-3;
 /// Longest step of a logarithm of scale or shape.
 constexpr double kLongest = 1;
 
-/// Linear experts with any distribution (generalised linear models: Nelder & Wedderburn 1972; noise with its own
-/// linear predictor: Smyth 1989; Rigby & Stasinopoulos 2005): location w'x (+ offset), log scale v'b, and a
-/// shape. A pass sums scores and curvatures of all three; an update is one penalised Newton step of each.
+/// Linear experts with any distribution (generalised linear models: Nelder & Wedderburn 1972; noise with its
+/// own linear predictor: Smyth 1989; Rigby & Stasinopoulos 2005): location w'x (+ offset), log scale v'b, and
+/// a shape. A pass sums scores and curvatures of all three; an update is one penalised Newton step of each.
 class GeneralisedExperts final : public ExpertFamily {
  public:
   GeneralisedExperts(const Kernel& kernel, const ExpertShape& shape)
@@ -34,15 +34,15 @@ class GeneralisedExperts final : public ExpertFamily {
         shape_(shape.experts),
         prior_(shape.groups, shape.experts, kLeastPrecision),
         noise_prior_(shape.noise_groups, shape.experts, kLeastNoisePrecision),
+        centre_(v_.n_rows, shape.experts, arma::fill::zeros),
         floor_(kernel.least_scale()) {
     shape_.fill(kernel.first_shape());
+    if (q() > 0) centre_.row(0).ones();
   }
 
   std::string_view name() const override { return kernel_.name(); }
   uword count() const override { return w_.n_cols; }
-  std::unique_ptr<ExpertFamily> clone() const override {
-    return std::make_unique<GeneralisedExperts>(*this);
-  }
+  std::unique_ptr<ExpertFamily> clone() const override { return std::make_unique<GeneralisedExperts>(*this); }
   std::vector<Field> fields(uword k) override;
   void select(std::span<const uword> from) override;
   mat coefficients(uword k) const override { return w_.col(k); }
@@ -66,11 +66,12 @@ class GeneralisedExperts final : public ExpertFamily {
  private:
   uword p() const { return w_.n_rows; }
   uword q() const { return v_.n_rows; }
-  /// Where the parts of an expert's sums begin: weight; location score and curvature; the same of the scale;
-  /// slope and curvature of the shape.
+  /// Where the parts of an expert's sums begin: weight; location score and curvature; the same of the scale, and
+  /// its features; slope and curvature of the shape.
   std::size_t location_at() const { return 1; }
   std::size_t scale_at() const { return location_at() + p() + packed_size(p()); }
-  std::size_t shape_at() const { return scale_at() + q() + packed_size(q()); }
+  std::size_t centre_at() const { return scale_at() + q() + packed_size(q()); }
+  std::size_t shape_at() const { return centre_at() + q(); }
   std::size_t stride() const { return shape_at() + 2; }
 
   /// What the experts say of the rows of a batch: n x K each; `slope`: d ln scale / d predictor.
@@ -100,6 +101,7 @@ class GeneralisedExperts final : public ExpertFamily {
   mat v_;      // q x K, logarithm of the scale; empty if the family has none
   vec shape_;  // K
   CoefficientPrior prior_, noise_prior_;
+  mat centre_;  // q x K, noise features of the average row of each expert
   double floor_;
 };
 
@@ -111,7 +113,10 @@ std::vector<Field> GeneralisedExperts::fields(uword k) {
   if (kernel_.has_shape())
     fields.push_back({"shape", {&shape_[k], 1}, Field::Kind::positive, kernel_.least_shape()});
   prior_.add_fields(k, kPenalties, fields);
-  if (q() > 0) noise_prior_.add_fields(k, kNoisePenalties, fields);
+  if (q() > 0) {
+    noise_prior_.add_fields(k, kNoisePenalties, fields);
+    fields.push_back({"noise_centre", {centre_.colptr(k), q()}, Field::Kind::fixed});
+  }
   return fields;
 }
 
@@ -119,6 +124,7 @@ void GeneralisedExperts::select(std::span<const uword> from) {
   const arma::uvec index(std::vector<uword>(from.begin(), from.end()));
   w_ = w_.cols(index).eval();
   v_ = v_.cols(index).eval();
+  centre_ = centre_.cols(index).eval();
   shape_ = shape_(index).eval();
   prior_.select(index);
   noise_prior_.select(index);
@@ -126,7 +132,7 @@ void GeneralisedExperts::select(std::span<const uword> from) {
 
 double GeneralisedExperts::noise(uword k) const {
   if (kernel_.log_link()) return 0;  // it goes with the mean
-  const double scale = std::hypot(std::exp(std::min(v_(0, k), kMostLogScale)), floor_);
+  const double scale = std::hypot(std::exp(std::min(arma::dot(v_.col(k), centre_.col(k)), kMostLogScale)), floor_);
   return kernel_.sd(0, scale, shape_[k]);
 }
 
@@ -143,7 +149,7 @@ double GeneralisedExperts::effective_parameters() const {
 
 std::string GeneralisedExperts::degenerate(uword k, double weight) const {
   if (weight < std::max(5.0, static_cast<double>(p() + q()))) return "expert on too few rows";
-  if (!kernel_.log_link() && std::exp(v_(0, k)) < kSpike) return "expert without noise (a spike)";
+  if (!kernel_.log_link() && noise(k) < kSpike) return "expert without noise (a spike)";
   return {};
 }
 
@@ -223,6 +229,12 @@ void GeneralisedExperts::add(const Batch& batch, const mat& responsibility, std:
       own[shape_at() + 1] += arma::dot(r, d.shape_curvature);
     }
   }
+  if (q() > 0) {
+    mat centre(q(), count(), arma::fill::zeros);
+    add_products(batch.noise, responsibility, centre.memptr());
+    for (uword k = 0; k < count(); ++k)
+      for (uword j = 0; j < q(); ++j) sums[k * stride() + centre_at() + j] += centre(j, k);
+  }
   const auto add_predictor = [&](const mat& x, const mat& first, const mat& second, std::size_t begin) {
     mat score(x.n_cols, count(), arma::fill::zeros), gram(packed_size(x.n_cols), count(), arma::fill::zeros);
     add_products(x, first, score.memptr());
@@ -245,8 +257,8 @@ GeneralisedExperts::Newton GeneralisedExperts::scale_sums(uword k, const double*
   Newton out{vec(own + scale_at(), q()), unpack(own + scale_at() + q(), q())};
   double slope, curvature;
   scale_prior(k, slope, curvature);
-  out.score[0] += slope;
-  out.curvature(0, 0) += curvature;
+  out.score += slope * centre_.col(k);
+  out.curvature += curvature * centre_.col(k) * centre_.col(k).t();
   return out;
 }
 
@@ -256,7 +268,8 @@ void GeneralisedExperts::refresh(std::span<const double> sums) {
     prior_.update_common(w_);
     if (q() > 0) noise_prior_.update_common(v_);
   }
-  const auto try_step = [](CoefficientPrior& prior, uword k, const vec& now, const Newton& own, double weight) {
+  const auto try_step = [](CoefficientPrior& prior, uword k, const vec& now, const Newton& own,
+                           double weight) {
     vec variance;
     const vec step = prior.step(k, now, own.curvature, own.score, &variance);
     prior.refresh(k, now + step, variance, 0.9 * weight);
@@ -264,6 +277,7 @@ void GeneralisedExperts::refresh(std::span<const double> sums) {
   for (uword k = 0; k < count(); ++k) {
     const double* own = sums.data() + k * stride();
     if (!(own[0] > 0)) continue;
+    if (q() > 0) centre_.col(k) = vec(own + centre_at(), q()) / own[0];
     try_step(prior_, k, w_.col(k), location_sums(own), own[0]);
     if (q() > 0) try_step(noise_prior_, k, v_.col(k), scale_sums(k, own), own[0]);
   }
@@ -274,7 +288,7 @@ void GeneralisedExperts::refresh(std::span<const double> sums) {
 double GeneralisedExperts::scale_prior(uword k, double& slope, double& curvature) const {
   slope = curvature = 0;
   if (!prior_.evidence()) return 0;
-  const double at = v_(0, k);
+  const double at = arma::dot(v_.col(k), centre_.col(k));
   if (kernel_.log_link()) {
     slope = -kPriorLogPrecision * (at - kPriorLogScale);
     curvature = kPriorLogPrecision;
@@ -349,8 +363,7 @@ void GeneralisedExperts::cumulative(const Batch& batch, const vec& at, mat& out)
   out.set_size(batch.rows, count());
   for (uword k = 0; k < count(); ++k)
     for (uword i = 0; i < batch.rows; ++i)
-      out(i, k) =
-          kernel_.cumulative(at[i], own.location(i, k), q() > 0 ? own.scale(i, k) : 1, shape_[k]);
+      out(i, k) = kernel_.cumulative(at[i], own.location(i, k), q() > 0 ? own.scale(i, k) : 1, shape_[k]);
 }
 
 }  // namespace

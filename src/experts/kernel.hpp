@@ -15,8 +15,8 @@ struct KernelRows {
 };
 
 /// First derivatives of a row's log density, by location, logarithm of scale and logarithm of shape, and for
-/// each a positive curvature for Newton's method: near the optimum the information, and everywhere large enough
-/// that a step stays within a few units.
+/// each a positive curvature for Newton's method: near the optimum the information, and everywhere large
+/// enough that a step stays within a few units.
 struct KernelDerivatives {
   vec location, location_curvature, scale, scale_curvature, shape, shape_curvature;
 };
