@@ -112,6 +112,8 @@ std::vector<Field> GeneralisedExperts::fields(uword k) {
     fields.push_back({"shape", {&shape_[k], 1}, Field::Kind::positive, kernel_.least_shape()});
   prior_.add_fields(k, kPenalties, fields);
   if (q() > 0) noise_prior_.add_fields(k, kNoisePenalties, fields);
+  // Densities need it: with the first expert, for all.
+  if (q() > 0 && k == 0) fields.push_back({"scale_floor", {&floor_, 1}, Field::Kind::fixed});
   return fields;
 }
 
