@@ -228,7 +228,17 @@ std::vector<Coefficient> coefficients(const Model& model) {
       add_terms(model.schema, m.noise_basis, noise, 1, log_link ? 0 : std::log(unit.sd),
                 {"noise", k, "", "", 0, 0}, out);
   }
+  const std::vector<double>& errors = model.standard_errors.values;
+  for (std::size_t i = 0; i < out.size() && errors.size() == out.size(); ++i)
+    out[i].standard_error = errors[i];
   return out;
 }
+
+double Coefficient::z() const {
+  if (part == "noise" && term == "intercept") return std::nan("");
+  return estimate / standard_error;
+}
+
+double Coefficient::p() const { return std::erfc(std::abs(z()) / M_SQRT2); }
 
 }  // namespace moekit

@@ -42,7 +42,9 @@ std::string family_of(const FitOptions& o, const Schema& schema) {
   return schema.target.task == Task::classification ? "logistic" : "gaussian";
 }
 
-Penalty penalty_of(const FitOptions& o, const Schema& schema) {
+}  // namespace
+
+Penalty train::penalty_of(const FitOptions& o, const Schema& schema) {
   Penalty p;
   p.mode = o.ridge_mode;
   if (p.mode == Penalty::Mode::fixed && o.ridge == 0) p.mode = Penalty::Mode::none;
@@ -52,6 +54,8 @@ Penalty penalty_of(const FitOptions& o, const Schema& schema) {
     p.noise_floor = schema.target.step / std::sqrt(12.0) / schema.target.sd;
   return p;
 }
+
+namespace {
 
 /// What gate, experts and their noise see.
 struct Bases {
@@ -65,9 +69,9 @@ Mixture prototype(const FitOptions& o, const Schema& schema, const Bases& bases,
   m.expert_basis = bases.expert;
   m.noise_basis = bases.noise;
   m.gate = Value<GateFamily>(make_gate(o.gate, {experts, bases.gate.groups()}));
-  m.experts = Value<ExpertFamily>(make_experts(
-      family_of(o, schema),
-      {experts, bases.expert.groups(), bases.noise.groups(), schema.target.labels.size()}));
+  m.experts = Value<ExpertFamily>(
+      make_experts(family_of(o, schema),
+                   {experts, bases.expert.groups(), bases.noise.groups(), schema.target.labels.size()}));
   return m;
 }
 
@@ -195,7 +199,7 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
   p.version = kVersion;
   p.seed = options.seed;
   p.fingerprint = fingerprint(schema, source, compute);
-  const Penalty penalty = penalty_of(options, schema);
+  const Penalty penalty = train::penalty_of(options, schema);
   const bool exact = penalty.mode == Penalty::Mode::none;
   if (penalty.noise_floor > 0)
     p.notes.push_back("the target is rounded: no expert's noise is taken below the rounding's own");

@@ -66,6 +66,8 @@ class Progress {
   bool stopped_ = false;
 };
 
+}  // namespace
+
 EmOptions em_options(const SearchTask& task, int passes) {
   EmOptions o;
   o.penalty = task.penalty;
@@ -76,6 +78,8 @@ EmOptions em_options(const SearchTask& task, int passes) {
   o.enough = evidence && task.options.tolerance == 0 ? 1e-3 : 0;
   return o;
 }
+
+namespace {
 
 void refuse(Candidate& c, const std::string& reason) {
   c.start.refused = true;

@@ -7,6 +7,9 @@
 
 namespace moekit::train {
 
+/// The penalty that options mean for a target (defined beside fit()).
+Penalty penalty_of(const FitOptions& options, const Schema& schema);
+
 /// A start on its way: its line in the table of starts, its parameters and how its fit went.
 struct Candidate {
   Start start;
@@ -23,6 +26,9 @@ struct SearchTask {
   const OnIteration& on_iteration;
   Penalty penalty;
 };
+
+/// How the rows of a task are climbed: tolerances go by the kind of penalty.
+EmOptions em_options(const SearchTask& task, int passes);
 
 /// Short runs from several kinds of start, the best few finished (Biernacki, Celeux & Govaert 2003), the
 /// degenerate refused. Candidates come back best first; those refused or not finished stand after them.
