@@ -1,5 +1,6 @@
 #include "standard_errors/bootstrap.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <mutex>
 
@@ -13,6 +14,8 @@ namespace moekit::errors {
 namespace {
 
 constexpr std::uint64_t kStream = 0xb0075;
+/// A refit that stops early stays near where it began, and the spread is too small.
+constexpr double kTolerance = 1e-9;
 /// Fewer replicates say nothing of a spread.
 constexpr int kFewest = 10;
 /// Up to so many rows replicates run side by side; above, the rows of a pass are shared out.
@@ -46,9 +49,11 @@ vec replicate_shift(const Model& model, const vec& centre, const Resampled& rows
   const OnIteration silent;
   const train::SearchTask task{model.schema, rows,   fit,
                                compute,      silent, train::penalty_of(fit, model.schema)};
+  train::EmOptions em = train::em_options(task, fit.max_iterations);
+  em.tolerance = std::min(em.tolerance, kTolerance);
+  em.enough = 0;
   Mixture m = model.members.front();
-  const train::EmResult result =
-      train::run_em(m, model.schema, rows, train::em_options(task, fit.max_iterations), compute);
+  const train::EmResult result = train::run_em(m, model.schema, rows, em, compute);
   if (!usable(m, result, task.penalty)) return {};
   m.select(match_experts(model.members.front(), m, model.schema, source, compute));
   Model refit;
