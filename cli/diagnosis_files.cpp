@@ -105,7 +105,10 @@ std::string experts_csv(const Model& model, const Diagnosis& d) {
 
 std::string coefficients_csv(const Diagnosis& d) {
   CsvWriter out;
-  out.text("part").text("expert").text("output").text("term").text("estimate").text("standardised").end_row();
+  for (const char* name :
+       {"part", "expert", "output", "term", "estimate", "standardised", "standard_error", "z", "p"})
+    out.text(name);
+  out.end_row();
   for (const Coefficient& c : d.coefficients)
     out.text(c.part)
         .count(c.expert + 1)
@@ -113,6 +116,9 @@ std::string coefficients_csv(const Diagnosis& d) {
         .text(c.term)
         .number(c.estimate)
         .number(c.standardised)
+        .number(c.standard_error)
+        .number(c.z())
+        .number(c.p())
         .end_row();
   return out.take();
 }

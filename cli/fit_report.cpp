@@ -1,6 +1,7 @@
 #include "fit_report.hpp"
 
 #include "metrics_text.hpp"
+#include "moekit/standard_errors.hpp"
 #include "types_found.hpp"
 
 namespace moekit::cli {
@@ -96,6 +97,12 @@ Json fit_report_json(const FitRecord& record) {
       sd.push_back(json_number(mixture.experts->noise(k) * model.schema.target.sd));
     json["sd"] = std::move(sd);
   }
+  const StandardErrors& errors = model.standard_errors;
+  json["standard_errors"] = nullptr;
+  if (errors.kind != ErrorKind::none)
+    json["standard_errors"] = {{"kind", error_kind_name(errors.kind)},
+                               {"penalised", errors.penalised},
+                               {"replicates", errors.replicates}};
   json["best_hits"] = p.best_hits;
   json["starts"] = starts_json(p);
   json["trace"] = number_list(p.trace);

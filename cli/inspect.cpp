@@ -34,7 +34,10 @@ Json inspect_json(const Model& model) {
                                     {"output", c.output.empty() ? Json(nullptr) : Json(c.output)},
                                     {"term", c.term},
                                     {"estimate", json_number(c.estimate)},
-                                    {"standardised", json_number(c.standardised)}});
+                                    {"standardised", json_number(c.standardised)},
+                                    {"standard_error", json_number(c.standard_error)},
+                                    {"z", json_number(c.z())},
+                                    {"p", json_number(c.p())}});
   return json;
 }
 

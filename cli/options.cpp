@@ -68,6 +68,49 @@ void add_columns(CLI::App& command, ColumnArgs& columns) {
   command.add_option("--weights", columns.weights, "column of row weights >= 0 (default: all 1)")
       ->type_name("COLUMN")
       ->group("Reading data");
+  command
+      .add_option("--offset", columns.offset,
+                  "column added to the logarithm of the mean, such as a log exposure (count families, gamma)")
+      ->type_name("COLUMN")
+      ->group("Reading data");
+}
+
+/// A text that parse_basis() takes, and is not one of `but`.
+CLI::Validator basis_check(const std::string& but) {
+  return CLI::Validator(
+      [but](const std::string& text) {
+        try {
+          if (text == but) return "'" + text + "' is not for this option";
+          parse_basis(text);
+          return std::string();
+        } catch (const Error& e) {
+          return std::string(e.what());
+        }
+      },
+      "");
+}
+
+/// What gate, experts and noise see.
+void add_bases(CLI::App& command, FitArgs& args, const std::string& group) {
+  const auto add = [&](CLI::Option* option, const std::string& type) {
+    return option->type_name(type)->group(group)->capture_default_str();
+  };
+  add(command.add_option("--expert", args.expert,
+                         "what an expert sees of its inputs: linear, additive (a piecewise-linear curve an "
+                         "input, smooth by the evidence), constant, poly:P (powers up to P)"),
+      "BASIS")
+      ->check(basis_check(""));
+  add(command.add_option("--gate-basis", args.gate_basis,
+                         "what the gate sees of its inputs: linear, additive, poly:P"),
+      "BASIS")
+      ->check(basis_check("constant"));
+  add(command.add_option("--noise", args.noise,
+                         "what the logarithm of the experts' noise varies with: constant, linear, additive, "
+                         "poly:P"),
+      "BASIS")
+      ->check(basis_check(""));
+  add(command.add_option("--bins", args.bins, "pieces of an additive curve; 0: by the number of rows"), "B")
+      ->check(whole_number(0, 1000));
 }
 
 void add_fit(CLI::App& command, FitArgs& args) {
@@ -82,14 +125,15 @@ void add_fit(CLI::App& command, FitArgs& args) {
     return option->type_name(type)->group(group);
   };
   add(command.add_option("--task", args.task,
-                         "auto (text or two values: classification), regression, classification"),
+                         "auto (text or two values: classification), regression, classification, count"),
       "TASK")
-      ->check(one_of({"auto", "regression", "classification"}))
+      ->check(one_of({"auto", "regression", "classification", "count"}))
       ->capture_default_str();
   add(command.add_option("--family", fit.family,
                          "kind of expert: " + join(expert_families(), ", ") + " (default: by task)"),
       "NAME")
       ->check(one_of(expert_families()));
+  add_bases(command, args, group);
   add(command.add_option("--gate", fit.gate, "kind of gate: " + join(gate_families(), ", ")), "NAME")
       ->check(one_of(gate_families()))
       ->capture_default_str();
@@ -104,6 +148,18 @@ void add_fit(CLI::App& command, FitArgs& args) {
       "auto|L")
       ->check(
           [](const std::string& text) { return text == "auto" ? std::string() : number_at_least(0)(text); })
+      ->capture_default_str();
+  add(command.add_option("--lasso", fit.lasso,
+                         "L1 penalty L sum |slope| on gate and experts, so that they use few columns"),
+      "L")
+      ->check(number_at_least(0))
+      ->capture_default_str();
+  add(command.add_option(
+          "--ensemble", fit.ensemble,
+          "members: one fit to all rows and the others to bootstrap samples; predictions are the "
+          "average of their densities"),
+      "B")
+      ->check(whole_number(1, 1000))
       ->capture_default_str();
   add(command.add_option("--restarts", fit.restarts, "starts; the best is kept"), "N")
       ->check(whole_number(1, 1000000))

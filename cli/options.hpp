@@ -32,7 +32,7 @@ struct FormatArgs {
 struct ColumnArgs {
   FormatArgs format;
   std::vector<std::string> categorical, numeric, drop, id;
-  std::string weights;
+  std::string weights, offset;
 };
 
 /// Everything about a fit that train and cv share. Numbers live in FitOptions, so that --help shows the
@@ -42,6 +42,8 @@ struct FitArgs {
   ColumnArgs columns;
   std::string task = "auto";
   std::string ridge = "auto";
+  std::string expert = "linear", gate_basis = "linear", noise = "constant";
+  std::uint32_t bins = 0;
   std::vector<std::string> gate_columns, expert_columns;  ///< raw lists
   std::string init_column;
   FitOptions fit;

@@ -116,6 +116,8 @@ ReadOptions read_options(const FitArgs& args) {
     throw Error(Errc::usage, "--target: the name is empty; name the column to predict");
   if (args.task == "regression") options.task = Task::regression;
   if (args.task == "classification") options.task = Task::classification;
+  const bool counts = !args.fit.family.empty() && family_traits(args.fit.family).task == Task::count;
+  if (args.task == "count" || (args.task == "auto" && counts)) options.task = Task::count;
   const auto list = [&](const std::vector<std::string>& texts) {
     return column_names(texts, args.data, options.format);
   };
@@ -124,6 +126,7 @@ ReadOptions read_options(const FitArgs& args) {
   options.drop = list(args.columns.drop);
   options.id = list(args.columns.id);
   options.weights = args.columns.weights;
+  options.offset = args.columns.offset;
   if (!args.init_column.empty()) options.carry.push_back(args.init_column);
   return options;
 }
@@ -134,11 +137,11 @@ FitOptions fit_options(const FitArgs& args, const Common& common, const Schema& 
   fit.gate_columns = input_list("--gate-columns", args.gate_columns, schema);
   fit.expert_columns = input_list("--expert-columns", args.expert_columns, schema);
   // fit() would say the same, but a dry run does not get there.
-  const bool classes = schema.target.task == Task::classification;
-  if (!fit.family.empty() && (fit.family == "logistic") != classes)
-    throw Error(Errc::usage, "--family " + fit.family + " does not fit a target for " +
-                                 std::string(task_name(schema.target.task)) +
-                                 "; leave it out, or see --task");
+  fit.expert_basis = parse_basis(args.expert);
+  fit.gate_basis = parse_basis(args.gate_basis);
+  fit.noise_basis = parse_basis(args.noise);
+  fit.expert_basis.bins = fit.gate_basis.bins = fit.noise_basis.bins = args.bins;
+  check_family(fit, schema);
   if (args.ridge != "auto") {
     parse_number(args.ridge, fit.ridge);
     fit.ridge_mode = fit.ridge > 0 ? Penalty::Mode::fixed : Penalty::Mode::none;

@@ -4,6 +4,7 @@
 #include "fit_report.hpp"
 #include "moekit/error.hpp"
 #include "moekit/model_io.hpp"
+#include "moekit/standard_errors.hpp"
 #include "output.hpp"
 #include "training_table.hpp"
 
@@ -15,6 +16,7 @@ struct TrainArgs {
   FitArgs fit;
   std::string output, report, validation;
   double conformal = 0;  ///< 0: none
+  std::string standard_errors = "auto";
   bool dry_run = false;
 };
 
@@ -88,6 +90,15 @@ void check_args(const TrainArgs& args) {
     throw Error(Errc::usage, args.report + ": model and report would be the same file; name two");
 }
 
+/// Standard errors come after the fit; what keeps some of them away becomes a note of the model.
+void add_standard_errors(const TrainArgs& args, const Table& table, const FitOptions& options, Model& model,
+                         const Compute& compute, Console& console) {
+  ErrorReport report = standard_errors(model, table.source, parse_error_choice(args.standard_errors), options,
+                                       compute, progress_of_fit(console, "standard errors: "));
+  model.standard_errors = std::move(report.errors);
+  for (std::string& note : report.notes) model.provenance.notes.push_back(std::move(note));
+}
+
 void save(const TrainArgs& args, const FitRecord& record) {
   write_text(args.output, model_text(record.model));
   if (!args.report.empty()) write_text(args.report, json_text(fit_report_json(record)));
@@ -120,6 +131,7 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
   Model model = fit(table.schema, table.source, options, compute, progress_of_fit(console, "fit: "), &report);
   model.provenance.options = args.fit.given;
   if (args.conformal > 0) model.conformal = calibrate(model, calibration, compute);
+  add_standard_errors(args, table, options, model, compute, console);
   console.clear_progress();
   for (const std::string& note : model.provenance.notes) console.note(note);
   FitRecord record{model, report, table.rows_read, table.notes, std::nullopt};
@@ -158,6 +170,20 @@ void add_train(CLI::App& program, Command& command) {
          "share of rows kept out of the fit to make intervals exact: split conformal (default: none)")
       ->type_name("SHARE")
       ->check(number_between(0, 1))
+      ->group("Model and fit");
+  sub->add_option("--standard-errors", args->standard_errors,
+                  "of the coefficients: auto (information where that takes seconds at most), none, "
+                  "information, sandwich, bootstrap, or bootstrap:B for B refits")
+      ->type_name("KIND")
+      ->check([](const std::string& text) {
+        try {
+          parse_error_choice(text);
+        } catch (const Error& e) {
+          return std::string(e.what());
+        }
+        return std::string();
+      })
+      ->capture_default_str()
       ->group("Model and fit");
   sub->add_option("-o,--output", args->output, "file for the model; needed unless --dry-run")
       ->type_name("MODEL")

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "evidence.hpp"
+#include "lasso.hpp"
 
 namespace moekit {
 
@@ -19,7 +20,7 @@ void CoefficientPrior::set(const Penalty& penalty) {
   evidence_ = penalty.mode == Penalty::Mode::evidence;
   ridge_ = penalty.mode == Penalty::Mode::fixed ? penalty.ridge : 0;
   lasso_ = penalty.lasso;
-  if (!evidence_) common_.zeros();
+  if (!evidence_ || lasso_ > 0) common_.zeros();
 }
 
 vec CoefficientPrior::step(uword k, const vec& w, const mat& curvature, const vec& score,
@@ -32,6 +33,18 @@ vec CoefficientPrior::step(uword k, const vec& w, const mat& curvature, const ve
     g[j] -= held * (w[j] - common_[j]);
   }
   const SpdFactor factor(h);
+  if (lasso_ > 0) {
+    if (variance) *variance = factor.inverse().eval().diag();
+    mat step = factor.solve(g), residual = g - h * step;
+    lasso_step(
+        w, lasso_, free_features(groups_), [&](uword i) { return h(i, i); },
+        [&](uword i, const arma::rowvec& change, mat& left) { left -= h.col(i) * change[0]; }, step,
+        residual);
+    // The difference of what is exactly zero may not round.
+    for (uword j = 0; j < features(); ++j)
+      if (std::abs(w[j] + step(j, 0)) < 1e-14) step(j, 0) = -w[j];
+    return step.col(0);
+  }
   if (variance) *variance = factor.inverse().eval().diag();
   return factor.solve(g);
 }
@@ -56,7 +69,7 @@ void CoefficientPrior::refresh(uword k, const vec& w, const vec& variance, doubl
 }
 
 void CoefficientPrior::share() {
-  static const double c = getenv("SHARE") ? atof(getenv("SHARE")) : 0;
+  constexpr double c = 1;  // the others together count as much as the predictor itself
   const double n = static_cast<double>(precision_.n_cols);
   for (uword g = 0; g < precision_.n_rows; ++g) {
     const double effective = c * arma::accu(effective_.row(g)) / n, size = c * arma::accu(size_.row(g)) / n;
@@ -66,6 +79,7 @@ void CoefficientPrior::share() {
 }
 
 void CoefficientPrior::update_common(const mat& w) {
+  if (lasso_ > 0) return;  // zero is where it draws to
   for (uword j = 0; j < features(); ++j) {
     if (groups_[j] == 0) continue;
     double sum = 0, weight = 1;
@@ -81,7 +95,7 @@ double CoefficientPrior::log_prior(uword k, const vec& w) const {
   double sum = 0;
   for (uword j = 0; j < features(); ++j)
     sum -= 0.5 * precision(j, k) * (w[j] - common_[j]) * (w[j] - common_[j]);
-  return sum;
+  return lasso_ > 0 ? sum - lasso_ * lasso_size(w, free_features(groups_)) : sum;
 }
 
 void CoefficientPrior::add_fields(uword k, const char* const names[3], std::vector<Field>& fields) {

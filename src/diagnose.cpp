@@ -166,13 +166,36 @@ Diagnosis Diagnoser::diagnosis() const {
 
 namespace {
 
+/// Effects of levels as deviations from the average row. Where every level of a category has its feature the
+/// average of their effects is no part of the model (the features add up to zero) but of the penalty alone.
+vec centred_levels(const Basis& basis, vec coefficients) {
+  const std::vector<Term>& terms = basis.terms();
+  for (uword begin = 0; begin < terms.size();) {
+    const auto same = [&](const Term& t) {
+      return t.kind == Term::Kind::level && t.column == terms[begin].column;
+    };
+    uword end = begin + 1;
+    double shares = 0, mean = 0;
+    if (same(terms[begin])) {
+      for (end = begin; end < terms.size() && same(terms[end]); ++end) {
+        shares += terms[end].center;
+        mean += terms[end].center * coefficients[end];
+      }
+      if (std::abs(shares - 1) < 1e-9)
+        for (uword j = begin; j < end; ++j) coefficients[j] -= mean;
+    }
+    begin = end;
+  }
+  return coefficients;
+}
+
 /// One entry a term. Factor and shift turn the standardised target's units into the target's.
 void add_terms(const Schema& schema, const Basis& basis, const vec& standardised, double factor, double shift,
                Coefficient entry, std::vector<Coefficient>& to) {
-  const vec in_units = basis.in_input_units(standardised);
+  const vec centred = centred_levels(basis, standardised), in_units = basis.in_input_units(centred);
   for (uword j = 0; j < basis.size(); ++j) {
     entry.term = basis.name(schema, j);
-    entry.standardised = standardised[j];
+    entry.standardised = centred[j];
     entry.estimate = factor * in_units[j];
     if (basis.terms()[j].kind == Term::Kind::intercept) entry.estimate += shift;
     to.push_back(entry);
@@ -205,7 +228,17 @@ std::vector<Coefficient> coefficients(const Model& model) {
       add_terms(model.schema, m.noise_basis, noise, 1, log_link ? 0 : std::log(unit.sd),
                 {"noise", k, "", "", 0, 0}, out);
   }
+  const std::vector<double>& errors = model.standard_errors.values;
+  for (std::size_t i = 0; i < out.size() && errors.size() == out.size(); ++i)
+    out[i].standard_error = errors[i];
   return out;
 }
+
+double Coefficient::z() const {
+  if (part == "noise" && term == "intercept") return std::nan("");
+  return estimate / standard_error;
+}
+
+double Coefficient::p() const { return std::erfc(std::abs(z()) / M_SQRT2); }
 
 }  // namespace moekit

@@ -3,15 +3,19 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <mutex>
 
 #include "collinear.hpp"
 #include "moekit/error.hpp"
+#include "moekit/rng.hpp"
 #include "moekit/version.hpp"
 #include "train/select.hpp"
 
 namespace moekit {
 
 namespace {
+
+constexpr std::uint64_t kMemberStream = 0x656e73656d, kBootstrapStream = 0x626f6f74;
 
 void check(const FitOptions& o, const Schema& schema, const Source& source) {
   std::string problems;
@@ -22,11 +26,10 @@ void check(const FitOptions& o, const Schema& schema, const Source& source) {
   if (!(o.tolerance >= 0) || !std::isfinite(o.tolerance))
     problem("--tolerance must be a number of at least 0");
   if (!(o.ridge >= 0) || !std::isfinite(o.ridge)) problem("--ridge must be auto or a number of at least 0");
-  const bool classes = schema.target.task == Task::classification;
-  if (!o.family.empty() && (o.family == "logistic") != classes)
-    problem("--family " + o.family + " does not fit a " + std::string(task_name(schema.target.task)) +
-            " target");
+  if (o.ensemble < 1) problem("--ensemble must be at least 1");
+  if (!(o.lasso >= 0) || !std::isfinite(o.lasso)) problem("--lasso must be a number of at least 0");
   if (!problems.empty()) throw Error(Errc::usage, problems);
+  check_family(o, schema);
   if (source.rows() == 0) throw Error(Errc::data, "there is no row to fit to");
   if (!o.initial_region.empty() && o.initial_region.size() != source.rows())
     throw Error(Errc::usage, "there are " + std::to_string(o.initial_region.size()) +
@@ -35,22 +38,6 @@ void check(const FitOptions& o, const Schema& schema, const Source& source) {
     if (r >= o.experts)
       throw Error(Errc::usage, "a starting region is number " + std::to_string(r + 1) + " of " +
                                    std::to_string(o.experts) + " experts; raise --experts");
-}
-
-std::string family_of(const FitOptions& o, const Schema& schema) {
-  if (!o.family.empty()) return o.family;
-  return schema.target.task == Task::classification ? "logistic" : "gaussian";
-}
-
-Penalty penalty_of(const FitOptions& o, const Schema& schema) {
-  Penalty p;
-  p.mode = o.ridge_mode;
-  if (p.mode == Penalty::Mode::fixed && o.ridge == 0) p.mode = Penalty::Mode::none;
-  p.ridge = o.ridge;
-  p.lasso = o.lasso;
-  if (p.mode != Penalty::Mode::none && schema.target.task == Task::regression && schema.target.step > 0)
-    p.noise_floor = schema.target.step / std::sqrt(12.0) / schema.target.sd;
-  return p;
 }
 
 /// What gate, experts and their noise see.
@@ -181,6 +168,103 @@ void record(Model& model, std::vector<train::Candidate>& all, bool stopped) {
   p.best_hits = count_hits(all);
 }
 
+/// The best fit of as many experts as can be fitted, after that of one.
+struct Search {
+  std::vector<train::Candidate> all;  // best first
+  std::vector<std::string> notes;
+  double single_log_likelihood = 0;
+  bool stopped = false;
+};
+
+Search search_experts(const train::SearchTask& task, const Bases& bases) {
+  const FitOptions& options = task.options;
+  Search out;
+  FitOptions single = options;
+  single.initial_region.clear();
+  const train::SearchTask single_task{task.schema,  task.source,       single,
+                                      task.compute, task.on_iteration, task.penalty};
+  std::vector<train::Candidate> one =
+      train::search(single_task, prototype(options, task.schema, bases, 1), out.stopped);
+  out.single_log_likelihood = one.front().start.log_likelihood;
+  uword experts = std::min<uword>(options.experts, task.source.rows());
+  if (task.schema.target.task == Task::classification && occurring(task.schema.target.shares) < 2)
+    experts = 1;
+  if (experts < options.experts)
+    out.notes.push_back("there is no use for " + std::to_string(options.experts) +
+                        " experts here: " + std::to_string(experts) + " are fitted");
+  while (experts > 1 && !out.stopped) {
+    out.all = train::search(task, prototype(options, task.schema, bases, experts), out.stopped);
+    if (!out.all.front().start.refused || out.stopped) break;
+    out.notes.push_back("every start with " + std::to_string(experts) + " experts was refused (" +
+                        out.all.front().start.reason + "): " + std::to_string(experts - 1) + " fitted");
+    --experts;
+    if (!options.initial_region.empty()) experts = 1;
+  }
+  if (out.all.empty() || out.all.front().start.refused) out.all = std::move(one);
+  if (!std::isfinite(out.all.front().result.log_likelihood))
+    throw Error(Errc::numeric, "the log-likelihood of expert 1 is not a number at iteration " +
+                                   std::to_string(out.all.front().result.passes));
+  return out;
+}
+
+Mixture finished_member(const Search& found, const train::SearchTask& task) {
+  const train::Candidate& best = found.all.front();
+  Mixture mixture = best.mixture;
+  sort_by_share(mixture, best.result.sums.rows, best.result.sums.weight);
+  mixture.shapes = region_shapes(mixture, task.schema, task.source, task.compute);
+  return mixture;
+}
+
+/// The target as the experts' family wants it: behind a log link a regression target is scaled only.
+Schema with_unit(Schema schema, const std::string& family) {
+  Target& target = schema.target;
+  if (target.task == Task::regression && family_traits(family).log_link) {
+    target.sd = target.mean;
+    target.mean = 0;
+  }
+  return schema;
+}
+
+/// Rows drawn with replacement, in their order.
+std::vector<std::uint64_t> bootstrap_rows(std::uint64_t rows, std::uint64_t seed) {
+  Rng rng(seed, kBootstrapStream);
+  std::vector<std::uint64_t> chosen(rows);
+  for (std::uint64_t& row : chosen) row = rng.below(rows);
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
+}
+
+/// Members beside the first (bagging: Breiman 1996): each is fitted to rows drawn with replacement, from
+/// starts of its own, a third as many as the first had.
+void add_members(const train::SearchTask& whole, const Bases& bases, Model& model) {
+  std::vector<Mixture> members(static_cast<std::size_t>(whole.options.ensemble) - 1);
+  std::vector<char> complete(members.size(), 0);
+  std::mutex mutex;
+  bool stop = false;
+  const OnIteration watch = [&](const Iteration& at) {
+    const std::lock_guard lock(mutex);
+    if (!stop && whole.on_iteration && whole.on_iteration(at) == Next::stop) stop = true;
+    return stop ? Next::stop : Next::proceed;
+  };
+  const auto fit_member = [&](std::size_t b, const Compute& own) {
+    FitOptions options = whole.options;
+    options.seed = Rng(whole.options.seed, kMemberStream, b).next();
+    options.restarts = std::max(1, (options.restarts + 2) / 3);
+    const std::vector<std::uint64_t> rows = bootstrap_rows(whole.source.rows(), options.seed);
+    for (std::size_t i = 0; i < options.initial_region.size(); ++i)
+      options.initial_region[i] = whole.options.initial_region[rows[i]];
+    const MemorySource sample = take_rows(whole.source, rows);
+    const train::SearchTask task{whole.schema, sample, options, own, watch, whole.penalty};
+    const Search found = search_experts(task, bases);
+    members[b] = finished_member(found, task);
+    complete[b] = !found.stopped;
+  };
+  train::for_each_start(members.size(), whole.source.rows(), whole.compute, fit_member);
+  for (std::size_t b = 0; b < members.size(); ++b)
+    if (complete[b]) model.members.push_back(std::move(members[b]));
+  if (stop) model.provenance.status = "stopped";
+}
+
 }  // namespace
 
 Model fit(const Schema& schema, const Source& source, const FitOptions& options, const Compute& compute,
@@ -188,14 +272,14 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
   const auto begin = std::chrono::steady_clock::now();
   check(options, schema, source);
   Model model;
-  model.schema = schema;
   model.family = family_of(options, schema);
   model.gate_family = options.gate;
+  model.schema = with_unit(schema, model.family);
   Provenance& p = model.provenance;
   p.version = kVersion;
   p.seed = options.seed;
   p.fingerprint = fingerprint(schema, source, compute);
-  const Penalty penalty = penalty_of(options, schema);
+  const Penalty penalty = train::penalty_of(options, model.schema);
   const bool exact = penalty.mode == Penalty::Mode::none;
   if (penalty.noise_floor > 0)
     p.notes.push_back("the target is rounded: no expert's noise is taken below the rounding's own");
@@ -210,48 +294,21 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
     p.notes.push_back(
         "not more rows than coefficients: exact maximum likelihood does not exist, so experts are "
         "constant; --ridge auto can use the inputs");
-    bases.expert = Basis({Term{}});
+    bases.expert = Basis();
   }
 
-  const train::SearchTask task{schema, source, options, compute, on_iteration, penalty};
-  bool stopped = false;
-  FitOptions single = options;
-  single.initial_region.clear();
-  const train::SearchTask single_task{schema, source, single, compute, on_iteration, penalty};
-  std::vector<train::Candidate> one =
-      train::search(single_task, prototype(options, schema, bases, 1), stopped);
-  p.single_log_likelihood = one.front().start.log_likelihood;
-  uword experts = std::min<uword>(options.experts, source.rows());
-  if (schema.target.task == Task::classification && occurring(schema.target.shares) < 2) experts = 1;
-  if (experts < options.experts)
-    p.notes.push_back("there is no use for " + std::to_string(options.experts) +
-                      " experts here: " + std::to_string(experts) + " are fitted");
-  std::vector<train::Candidate> best;
-  while (experts > 1 && !stopped) {
-    best = train::search(task, prototype(options, schema, bases, experts), stopped);
-    for (const auto& c : best) p.starts.push_back(c.start);
-    if (!best.front().start.refused || stopped) break;
-    p.notes.push_back("every start with " + std::to_string(experts) + " experts was refused (" +
-                      best.front().start.reason + "): " + std::to_string(experts - 1) + " fitted");
-    best.clear();
-    --experts;
-    if (!options.initial_region.empty()) experts = 1;
-  }
-  if (best.empty() || best.front().start.refused) {
-    best = std::move(one);
-    for (const auto& c : best) p.starts.push_back(c.start);
-  }
-  if (!std::isfinite(best.front().result.log_likelihood))
-    throw Error(Errc::numeric, "the log-likelihood of expert 1 is not a number at iteration " +
-                                   std::to_string(best.front().result.passes));
-  record(model, best, stopped);
-  Mixture mixture = best.front().mixture;
-  sort_by_share(mixture, best.front().result.sums.rows, best.front().result.sums.weight);
-  mixture.shapes = region_shapes(mixture, schema, source, compute);
-  const Closing closing = close_fit(mixture, schema, source, compute);
+  const train::SearchTask task{model.schema, source, options, compute, on_iteration, penalty};
+  Search found = search_experts(task, bases);
+  p.notes.insert(p.notes.end(), found.notes.begin(), found.notes.end());
+  p.single_log_likelihood = found.single_log_likelihood;
+  for (const auto& c : found.all) p.starts.push_back(c.start);
+  record(model, found.all, found.stopped);
+  model.members.push_back(finished_member(found, task));
+  const Mixture& mixture = model.members.front();
+  const Closing closing = close_fit(mixture, model.schema, source, compute);
   note_separation(p, schema, closing);
-  fill_criteria(p, mixture, best.front().result.sums.weight, closing.entropy);
-  model.members.push_back(std::move(mixture));
+  fill_criteria(p, mixture, found.all.front().result.sums.weight, closing.entropy);
+  if (options.ensemble > 1 && !found.stopped) add_members(task, bases, model);
   if (report) {
     report->status = p.status;
     report->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -72,14 +72,20 @@ void gate_weights(const Mixture& mixture, const Schema& schema, const Block& blo
 double log_unit(const Target& target) { return target.task == Task::regression ? -std::log(target.sd) : 0.0; }
 
 double log_likelihood(const Model& model, const Source& source, const Compute& compute) {
-  const Mixture& mixture = model.members.front();
+  const double part = -std::log(static_cast<double>(model.members.size()));
   double total[2] = {0, 0};  // weighted log-likelihood on the standardised target, and weight
   sum_over(source, compute, total, [&]() -> Adder {
     return [&, work = std::make_shared<Posterior>()](const Block& block, std::span<double> sums) {
-      posterior(mixture, model.schema, block, *work);
+      mat each(block.rows, model.members.size());
+      for (uword m = 0; m < each.n_cols; ++m) {
+        posterior(model.members[m], model.schema, block, *work);
+        each.col(m) = work->log_likelihood;
+      }
+      vec whole(block.rows);
+      simd::softmax_rows(each.memptr(), each.n_rows, each.n_cols, each.memptr(), whole.memptr());
       for (uword i = 0; i < block.rows; ++i) {
         const double w = block.weight ? block.weight[i] : 1.0;
-        sums[0] += w * work->log_likelihood[i];
+        sums[0] += w * (whole[i] + part);
         sums[1] += w;
       }
     };

@@ -4,6 +4,7 @@
 #include "model_json.hpp"
 #include "model_names.hpp"
 #include "model_node.hpp"
+#include "moekit/diagnose.hpp"
 #include "moekit/error.hpp"
 
 namespace moekit {
@@ -277,6 +278,20 @@ Provenance read_provenance(const Node& node) {
   return p;
 }
 
+StandardErrors read_standard_errors(const Node& node, const Model& model) {
+  StandardErrors s;
+  s.kind = static_cast<ErrorKind>(node.at("kind").one_of(kErrorKinds));
+  s.penalised = node.at("penalised").flag();
+  s.replicates = node.at("replicates").integer();
+  const Node values = node.at("values");
+  if (values.size() != coefficients(model).size()) values.fail("does not have a number for each coefficient");
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    s.values.push_back(values[i].number_or_nan());
+    if (s.values.back() <= 0) values[i].fail("is not positive");
+  }
+  return s;
+}
+
 }  // namespace
 
 std::string printable(const std::string& text) {
@@ -307,6 +322,8 @@ Model model_from_json(const std::string& text, const std::string& name) {
     model.members.push_back(read_member(members[i], model, text.size()));
   if (node.has("conformal")) model.conformal = read_conformal(node.at("conformal"), model.schema);
   model.provenance = read_provenance(node.at("provenance"));
+  if (node.has("standard_errors"))
+    model.standard_errors = read_standard_errors(node.at("standard_errors"), model);
   return model;
 }
 

@@ -211,6 +211,16 @@ Json provenance_json(const Provenance& p) {
   return out;
 }
 
+Json standard_errors_json(const StandardErrors& errors) {
+  Json out;
+  out["kind"] = kErrorKinds[static_cast<std::size_t>(errors.kind)];
+  out["penalised"] = errors.penalised;
+  out["replicates"] = errors.replicates;
+  out["values"] = Json::array();
+  for (const double v : errors.values) out["values"].push_back(number_or_null(v));
+  return out;
+}
+
 }  // namespace
 
 std::string model_to_json(const Model& model) {
@@ -223,6 +233,8 @@ std::string model_to_json(const Model& model) {
   for (const Mixture& m : model.members) out["members"].push_back(member_json(m));
   if (model.conformal.known()) out["conformal"] = conformal_json(model.conformal);
   out["provenance"] = provenance_json(model.provenance);
+  if (model.standard_errors.kind != ErrorKind::none)
+    out["standard_errors"] = standard_errors_json(model.standard_errors);
   return out.dump(1);
 }
 

@@ -38,7 +38,7 @@ class KnownTarget {
  public:
   KnownTarget(const Model& model, const Block& block) : block_(block) {
     if (!block.target) return;
-    const double stand_in = target_unit(model.schema.target).mean;
+    const double stand_in = classifies(model) ? 0 : target_unit(model.schema.target).user(1);
     for (uword i = 0; i < block.rows; ++i)
       if (std::isnan(block.target[i])) missing_.push_back(i);
     if (missing_.empty()) return;

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "evidence.hpp"
+#include "lasso.hpp"
 #include "simd/vector_math.hpp"
 
 namespace moekit {
@@ -143,7 +144,20 @@ void SoftmaxRegression::exact_step(const mat& gradient, const double* grams, boo
       g(i, j) -= held(i) * u_(i, j);
     }
   const SpdFactor factor(h);
-  u_ += arma::reshape(factor.solve(arma::vectorise(g)), p, m);
+  mat step = arma::reshape(factor.solve(arma::vectorise(g)), p, m);
+  if (lasso_ > 0) {
+    mat residual = g - arma::reshape(h * arma::vectorise(step), p, m);
+    const auto largest = [&](uword i) {
+      double sum = 0;
+      for (uword j = 0; j < m; ++j) sum += h(j * p + i, j * p + i);
+      return sum;
+    };
+    const auto apply = [&](uword i, const arma::rowvec& change, mat& left) {
+      for (uword j = 0; j < m; ++j) left -= arma::reshape(h.col(j * p + i) * change[j], p, m);
+    };
+    lasso_step(u_, lasso_, free_features(groups_), largest, apply, step, residual);
+  }
+  u_ += step;
   if (!trace) return;
   const vec variance = factor.inverse().eval().diag();
   std::fill(trace_.begin(), trace_.end(), 0.0);
@@ -156,6 +170,8 @@ void SoftmaxRegression::bounded_step(const mat& gradient, const double* grams, b
   const uword p = features(), c = classes();
   mat step(p, c);
   const mat now = theta();
+  std::vector<mat> bounds;
+  mat left(p, c);
   if (trace) std::fill(trace_.begin(), trace_.end(), 0.0);
   for (uword a = 0; a < c; ++a) {
     mat h = unpack(grams + a * packed_size(p), p);
@@ -167,6 +183,10 @@ void SoftmaxRegression::bounded_step(const mat& gradient, const double* grams, b
     }
     const SpdFactor factor(bound);
     step.col(a) = factor.solve(g);
+    if (lasso_ > 0) {
+      left.col(a) = g - bound * step.col(a);
+      bounds.push_back(bound);
+    }
     if (!trace) continue;
     for (uword i = 0; i < p; ++i) h(i, i) += held(i);
     const SpdFactor own(h);
@@ -176,6 +196,17 @@ void SoftmaxRegression::bounded_step(const mat& gradient, const double* grams, b
     for (uword i = 0; i < p; ++i)
       if (groups_[i] > 0) trace_[groups_[i] - 1] += part * variance[i];
   }
+  if (lasso_ > 0) {
+    const auto largest = [&](uword i) {
+      double most = 0;
+      for (const mat& b : bounds) most = std::max(most, b(i, i));
+      return most;
+    };
+    const auto apply = [&](uword i, const arma::rowvec& change, mat& residual) {
+      for (uword a = 0; a < c; ++a) residual.col(a) -= bounds[a].col(i) * change[a];
+    };
+    lasso_step(now, lasso_, free_features(groups_), largest, apply, step, left);
+  }
   set_theta(now + step);
 }
 
@@ -183,6 +214,7 @@ void SoftmaxRegression::update(std::span<const double> sums, const Penalty& pena
   const uword p = features(), c = classes();
   if (c < 2) return;
   evidence_ = penalty.mode == Penalty::Mode::evidence;
+  lasso_ = penalty.lasso;
   if (!evidence_)
     std::fill(precision_.begin(), precision_.end(),
               penalty.mode == Penalty::Mode::none ? kHoldFinite : penalty.ridge);
@@ -227,7 +259,7 @@ double SoftmaxRegression::log_prior() const {
   if (classes() < 2) return 0;
   double sum = 0;
   for (uword i = 0; i < features(); ++i) sum -= 0.5 * held(i) * arma::accu(arma::square(u_.row(i)));
-  return sum;
+  return lasso_ > 0 ? sum - lasso_ * lasso_size(u_, free_features(groups_)) : sum;
 }
 
 double SoftmaxRegression::effective_parameters() const {

@@ -71,6 +71,7 @@ class SoftmaxRegression {
   std::vector<double> precision_;  // of each group's prior
   std::vector<double> effective_;  // parameters of each group that the data determine
   bool evidence_ = false;
+  double lasso_ = 0;  // on the length of each feature's row of coefficients
   // Curvature costs p times what the gradient costs and changes slowly: with many features it is summed in
   // every eighth pass only, once the first steps are done.
   bool curvature_due_ = true;

@@ -1,4 +1,5 @@
 #pragma once
+#include <limits>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -34,6 +35,13 @@ struct Coefficient {
   std::string term;
   double estimate = 0;      ///< units of the data; gate: against the last expert
   double standardised = 0;  ///< on the features (and the standardised target)
+  double standard_error = std::numeric_limits<double>::quiet_NaN();  ///< of the estimate; NaN: not known
+
+  /// Estimate over standard error, and how probable one at least as far from zero would be if the coefficient
+  /// were zero (normal approximation). NaN without a standard error, and for the level of the noise, whose
+  /// logarithm is zero at one unit of the target only.
+  double z() const;
+  double p() const;
 };
 
 struct Diagnosis {
@@ -69,7 +77,7 @@ class Diagnoser {
   std::shared_ptr<State> state_;
 };
 
-/// Coefficients of gate and experts in the units of the data.
+/// Coefficients of gate and experts in the units of the data, with the model's standard errors.
 std::vector<Coefficient> coefficients(const Model& model);
 
 }  // namespace moekit

@@ -98,6 +98,7 @@ struct FamilyTraits {
   Task task = Task::regression;
   bool noise = false;     ///< its noise can vary with the inputs
   bool log_link = false;  ///< coefficients add up to the logarithm of the mean; the target cannot be negative
+  bool kink = false;      ///< its log density has no second derivative where the target meets the location
 };
 FamilyTraits family_traits(std::string_view family);
 std::vector<std::string> expert_families();

@@ -21,6 +21,7 @@ struct FitOptions {
   Penalty::Mode ridge_mode = Penalty::Mode::evidence;
   double ridge = 0;  ///< for Mode::fixed
   double lasso = 0;  ///< L1 penalty on the slopes of gate and experts
+  int ensemble = 1;  ///< members: the first fitted to all rows, the others to bootstrap samples
   int restarts = 10;
   int max_iterations = 500;  ///< EM passes of one finished start
   double tolerance = 0;      ///< gain a row and pass at which a fit has converged; 0: by mode
@@ -28,6 +29,12 @@ struct FitOptions {
   /// A starting region for each row of the source (0-based), then it is the only start; empty: none.
   std::vector<std::uint32_t> initial_region;
 };
+
+/// The family that a fit will have: the one asked for, or the first that suits the task.
+std::string family_of(const FitOptions& options, const Schema& schema);
+/// Refuses a family that does not suit the target, noise that it cannot vary, an offset that it cannot take.
+/// Errors: Errc::usage.
+void check_family(const FitOptions& options, const Schema& schema);
 
 /// Progress of the fit.
 struct Iteration {

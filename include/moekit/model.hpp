@@ -84,12 +84,24 @@ struct Provenance {
   std::vector<std::string> notes;
 };
 
+/// Where standard errors come from (standard_errors.hpp).
+enum class ErrorKind { none, information, sandwich, bootstrap };
+
+/// Standard errors of coefficients(model), units of the data, of the first member.
+struct StandardErrors {
+  ErrorKind kind = ErrorKind::none;
+  bool penalised = false;      ///< of penalised coefficients, given the penalties
+  int replicates = 0;          ///< of the bootstrap, those that were used
+  std::vector<double> values;  ///< one for each of coefficients(model), or empty; NaN: not identified
+};
+
 struct Model {
   Schema schema;
   std::string family, gate_family;  ///< names in the tables of experts and gates
   std::vector<Mixture> members;     ///< an ensemble has several
   Conformal conformal;              ///< exact intervals, if the model is calibrated
   Provenance provenance;
+  StandardErrors standard_errors;
 };
 
 /// What posterior() says of a block; buffers are reused.

@@ -27,5 +27,6 @@
 #include "moekit/schema.hpp"
 #include "moekit/simulate.hpp"
 #include "moekit/source.hpp"
+#include "moekit/standard_errors.hpp"
 #include "moekit/sum.hpp"
 #include "moekit/version.hpp"

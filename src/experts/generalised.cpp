@@ -12,8 +12,8 @@ namespace {
 
 /// Least precisions of the priors of the location's and of the noise's slopes.
 constexpr double kLeastPrecision = 1e-3, kLeastNoisePrecision = 0.1;
-/// Prior of the scale at the average row of an expert under the evidence: as that of Gaussian experts for families on the
-/// target's own scale; a normal prior of the logarithm behind a log link.
+/// Prior of the scale at the average row of an expert under the evidence: as that of Gaussian experts for
+/// families on the target's own scale; a normal prior of the logarithm behind a log link.
 constexpr double kPriorFreedom = 2, kPriorVariance = 0.01;
 constexpr double kPriorLogScale = -0.7, kPriorLogPrecision = 0.25;
 /// Logarithms of scales are not taken above, so that nothing is infinite far outside.
@@ -66,8 +66,8 @@ class GeneralisedExperts final : public ExpertFamily {
  private:
   uword p() const { return w_.n_rows; }
   uword q() const { return v_.n_rows; }
-  /// Where the parts of an expert's sums begin: weight; location score and curvature; the same of the scale, and
-  /// its features; slope and curvature of the shape.
+  /// Where the parts of an expert's sums begin: weight; location score and curvature; the same of the scale,
+  /// and its features; slope and curvature of the shape.
   std::size_t location_at() const { return 1; }
   std::size_t scale_at() const { return location_at() + p() + packed_size(p()); }
   std::size_t centre_at() const { return scale_at() + q() + packed_size(q()); }
@@ -117,6 +117,8 @@ std::vector<Field> GeneralisedExperts::fields(uword k) {
     noise_prior_.add_fields(k, kNoisePenalties, fields);
     fields.push_back({"noise_centre", {centre_.colptr(k), q()}, Field::Kind::fixed});
   }
+  // Densities need it: with the first expert, for all.
+  if (q() > 0 && k == 0) fields.push_back({"scale_floor", {&floor_, 1}, Field::Kind::fixed});
   return fields;
 }
 
@@ -132,7 +134,8 @@ void GeneralisedExperts::select(std::span<const uword> from) {
 
 double GeneralisedExperts::noise(uword k) const {
   if (kernel_.log_link()) return 0;  // it goes with the mean
-  const double scale = std::hypot(std::exp(std::min(arma::dot(v_.col(k), centre_.col(k)), kMostLogScale)), floor_);
+  const double scale =
+      std::hypot(std::exp(std::min(arma::dot(v_.col(k), centre_.col(k)), kMostLogScale)), floor_);
   return kernel_.sd(0, scale, shape_[k]);
 }
 

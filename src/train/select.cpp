@@ -66,6 +66,19 @@ class Progress {
   bool stopped_ = false;
 };
 
+}  // namespace
+
+Penalty penalty_of(const FitOptions& o, const Schema& schema) {
+  Penalty p;
+  p.mode = o.ridge_mode;
+  if (p.mode == Penalty::Mode::fixed && o.ridge == 0) p.mode = Penalty::Mode::none;
+  p.ridge = o.ridge;
+  p.lasso = o.lasso;
+  if (p.mode != Penalty::Mode::none && schema.target.task == Task::regression && schema.target.step > 0)
+    p.noise_floor = schema.target.step / std::sqrt(12.0) / schema.target.sd;
+  return p;
+}
+
 EmOptions em_options(const SearchTask& task, int passes) {
   EmOptions o;
   o.penalty = task.penalty;
@@ -73,9 +86,12 @@ EmOptions em_options(const SearchTask& task, int passes) {
   const bool evidence = task.penalty.mode == Penalty::Mode::evidence;
   // Under the evidence a thousandth of a log unit is far below what the penalties decide.
   o.tolerance = task.options.tolerance > 0 ? task.options.tolerance : (evidence ? 5e-6 : 3e-11);
+  o.accelerate = task.penalty.lasso == 0;  // between two sparse places lies a dense one
   o.enough = evidence && task.options.tolerance == 0 ? 1e-3 : 0;
   return o;
 }
+
+namespace {
 
 void refuse(Candidate& c, const std::string& reason) {
   c.start.refused = true;
@@ -98,19 +114,6 @@ void run(Candidate& c, const SearchTask& task, const Source& rows, const Compute
   c.start.log_likelihood = c.result.log_likelihood + c.result.sums.weight * log_unit(task.schema.target);
   c.start.score = c.result.objective;
   c.start.iterations += c.result.passes;
-}
-
-/// Calls one(i, compute) for every start: side by side on one thread each while there are few rows, in turn
-/// on all threads when the rows are worth sharing out.
-void for_each_start(std::size_t count, std::uint64_t rows, const Compute& compute,
-                    const std::function<void(std::size_t, const Compute&)>& one) {
-  if (rows > kParallelRows) {
-    for (std::size_t i = 0; i < count; ++i) one(i, compute);
-    return;
-  }
-  Compute single = compute;
-  single.threads = 1;
-  parallel_for(count, compute, [&](std::size_t i) { one(i, single); });
 }
 
 /// Before a start is run: a fit of the regions it names, on the rows it was drawn from.
@@ -200,6 +203,17 @@ void compare_partitions(std::vector<Candidate>& all, const SearchTask& task, con
 }
 
 }  // namespace
+
+void for_each_start(std::size_t count, std::uint64_t rows, const Compute& compute,
+                    const std::function<void(std::size_t, const Compute&)>& one) {
+  if (rows > kParallelRows) {
+    for (std::size_t i = 0; i < count; ++i) one(i, compute);
+    return;
+  }
+  Compute single = compute;
+  single.threads = 1;
+  parallel_for(count, compute, [&](std::size_t i) { one(i, single); });
+}
 
 double partition_difference(const std::vector<std::uint32_t>& a, const std::vector<std::uint32_t>& b,
                             std::size_t regions) {

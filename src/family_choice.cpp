@@ -1,0 +1,43 @@
+// Which family suits a target.
+#include "moekit/error.hpp"
+#include "moekit/fit.hpp"
+
+namespace moekit {
+
+std::string family_of(const FitOptions& options, const Schema& schema) {
+  if (!options.family.empty()) return options.family;
+  switch (schema.target.task) {
+    case Task::classification:
+      return "logistic";
+    case Task::count:
+      return "poisson";
+    case Task::regression:
+      break;
+  }
+  return "gaussian";
+}
+
+void check_family(const FitOptions& options, const Schema& schema) {
+  const std::string family = family_of(options, schema);
+  const FamilyTraits traits = family_traits(family);
+  const Target& target = schema.target;
+  std::string fitting;
+  for (const std::string& name : expert_families())
+    if (family_traits(name).task == target.task) fitting += (fitting.empty() ? "" : ", ") + name;
+  if (traits.task != target.task)
+    throw Error(Errc::usage, "--family " + family + " does not fit a target for " +
+                                 std::string(task_name(target.task)) + "; these do: " + fitting +
+                                 "; or see --task");
+  const bool varies = options.noise_basis.form != BasisKind::Form::constant;
+  if (varies && !traits.noise)
+    throw Error(Errc::usage,
+                "--noise: " + family + " experts have no noise of their own to vary; leave it out");
+  if (!schema.offset.empty() && !traits.log_link)
+    throw Error(Errc::usage, "--offset is added to the logarithm of the mean, which " + family +
+                                 " experts do not model; use poisson, negative-binomial or gamma");
+  if (family == "gamma" && !(target.min > 0))
+    throw Error(Errc::usage, "--family gamma needs a target above 0 in every row, and '" + target.name +
+                                 "' goes down to " + std::to_string(target.min));
+}
+
+}  // namespace moekit
