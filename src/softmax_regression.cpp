@@ -25,6 +25,9 @@ constexpr double kInterceptPrecision = 1e-8;
 /// rows bear out. A weakly informative prior after Gelman, Jakulin, Pittau & Su 2008 (scale 2.5).
 constexpr double kLeastPrecision = 0.1;
 
+/// Longest Newton step of a coefficient, in logits for a change of one standard deviation.
+constexpr double kLongestStep = 4;
+
 /// From how many sums on curvature is summed in some passes only; in how many at first; then how rarely.
 constexpr std::size_t kManySums = 1000;
 constexpr int kFirstPasses = 3, kEvery = 8;
@@ -157,7 +160,9 @@ void SoftmaxRegression::exact_step(const mat& gradient, const double* grams, boo
     };
     lasso_step(u_, lasso_, free_features(groups_), largest, apply, step, residual);
   }
-  u_ += step;
+  // Where responsibilities are nearly certain the curvature says little about places further off.
+  const double longest = arma::abs(step).max();
+  u_ += longest > kLongestStep ? mat(step * (kLongestStep / longest)) : step;
   if (!trace) return;
   const vec variance = factor.inverse().eval().diag();
   std::fill(trace_.begin(), trace_.end(), 0.0);

@@ -585,7 +585,7 @@ TEST_CASE("softmax regression: the gradient in the sums equals central differenc
   for (const uword classes : {2, 3, 6})
     for (const bool binary : {false, true}) {
       const uword n = 40, p = 3;
-      SoftmaxRegression s(p, classes, binary);
+      SoftmaxRegression s(linear_groups(p), classes, binary);
       s.u() = 0.5 * normal_matrix(p, classes - 1, Rng(classes, 1));
       const mat x = with_intercept(n, p, Rng(classes, 2));
       Rng rng(classes, 3);
@@ -623,7 +623,7 @@ TEST_CASE("softmax regression: exact and bounded steps reach the same penalised 
     CAPTURE(size.p);
     CAPTURE(size.binary);
     const uword n = 300;
-    SoftmaxRegression s(size.p, size.classes, size.binary);
+    SoftmaxRegression s(linear_groups(size.p), size.classes, size.binary);
     REQUIRE(s.u().n_elem > SoftmaxRegression::kExactLimit);
     const mat x = with_intercept(n, size.p, Rng(1, 2));
     Rng rng(1, 3);

@@ -156,7 +156,7 @@ void GaussianExperts::update_expert(uword k, const double* own, bool refresh) {
   const vec step = prior_.step(k, w_.col(k), gram / variance, score / variance, refresh ? &spread : nullptr);
   w_.col(k) += step;
   const double left = std::max(0.0, squares - 2 * arma::dot(step, score) + arma::dot(step, gram * step));
-  if (refresh) prior_.refresh(k, w_.col(k), spread, 0.9 * weight);
+  if (refresh) prior_.refresh(k, w_.col(k), spread, 0.5 * weight);
   double next = variance;
   if (prior_.evidence()) {
     next = (left + kPriorFreedom * kPriorVariance) /

@@ -11,7 +11,7 @@ namespace moekit {
 namespace {
 
 /// Least precisions of the priors of the location's and of the noise's slopes.
-constexpr double kLeastPrecision = 1e-3, kLeastNoisePrecision = 0.1;
+constexpr double kLeastPrecision = 1e-3, kLeastNoisePrecision = 10;
 /// Prior of the scale at the average row of an expert under the evidence: as that of Gaussian experts for
 /// families on the target's own scale; a normal prior of the logarithm behind a log link.
 constexpr double kPriorFreedom = 2, kPriorVariance = 0.01;
@@ -275,7 +275,7 @@ void GeneralisedExperts::refresh(std::span<const double> sums) {
                            double weight) {
     vec variance;
     const vec step = prior.step(k, now, own.curvature, own.score, &variance);
-    prior.refresh(k, now + step, variance, 0.9 * weight);
+    prior.refresh(k, now + step, variance, 0.5 * weight);
   };
   for (uword k = 0; k < count(); ++k) {
     const double* own = sums.data() + k * stride();

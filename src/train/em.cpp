@@ -195,6 +195,11 @@ EmResult EmRun::run(Mixture& mixture) {
   double last = state.sums.log_likelihood;
   while (std::isfinite(state.objective) && !spent()) {
     if (!cycle(state)) {
+      // Penalties of an earlier place can stand in the way: once more under those of this one.
+      if (evidence() && !refreshed_ && !spent()) {
+        refresh_next_ = true;
+        continue;
+      }
       if (!spent()) result_.status = EmResult::Status::converged;
       break;
     }
