@@ -82,7 +82,7 @@ void CoefficientPrior::update_common(const mat& w) {
   if (lasso_ > 0) return;  // zero is where it draws to
   for (uword j = 0; j < features(); ++j) {
     if (groups_[j] == 0) continue;
-    double sum = 0, weight = 1;
+    double sum = 0, weight = std::max(1.0, least_);
     for (uword k = 0; k < w.n_cols; ++k) {
       sum += precision(j, k) * w(j, k);
       weight += precision(j, k);

@@ -11,7 +11,7 @@ namespace moekit {
 namespace {
 
 /// Least precisions of the priors of the location's and of the noise's slopes.
-constexpr double kLeastPrecision = 1e-3, kLeastNoisePrecision = 10;
+constexpr double kLeastPrecision = 1e-3, kLeastNoisePrecision = 25;
 /// Prior of the scale at the average row of an expert under the evidence: as that of Gaussian experts for
 /// families on the target's own scale; a normal prior of the logarithm behind a log link.
 constexpr double kPriorFreedom = 2, kPriorVariance = 0.01;
@@ -19,6 +19,9 @@ constexpr double kPriorLogScale = -0.7, kPriorLogPrecision = 0.25;
 /// Logarithms of scales are not taken above, so that nothing is infinite far outside.
 constexpr double kMostLogScale = 30;
 constexpr double kSpike = 1e-3;
+/// Noise that varies is held above this share of the target's spread under the evidence: where it were less,
+/// the location would pass through the rows there, and so on.
+constexpr double kLeastVaryingScale = 0.03;
 /// Longest step of a logarithm of scale or shape.
 constexpr double kLongest = 1;
 
@@ -325,7 +328,9 @@ void GeneralisedExperts::update_shape(uword k, const double* own) {
 void GeneralisedExperts::update(std::span<const double> sums, const Penalty& penalty) {
   prior_.set(penalty);
   noise_prior_.set(penalty);
-  floor_ = kernel_.log_link() ? kernel_.least_scale() : std::max(penalty.noise_floor, kernel_.least_scale());
+  floor_ = kernel_.least_scale();
+  if (!kernel_.log_link()) floor_ = std::max(floor_, penalty.noise_floor);
+  if (!kernel_.log_link() && prior_.evidence() && q() > 1) floor_ = std::max(floor_, kLeastVaryingScale);
   if (prior_.evidence() && penalty.refresh) refresh(sums);
   for (uword k = 0; k < count(); ++k) {
     const double* own = sums.data() + k * stride();
