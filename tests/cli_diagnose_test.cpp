@@ -24,7 +24,7 @@ TEST_CASE("diagnose: the files of a regression") {
         "expert,share,effective_rows,rows_won,target_mean,target_sd,noise,rmse");
   CHECK(first_line(w.read("d/coefficients.csv")) ==
         "part,expert,output,term,estimate,standardised,standard_error,z,p");
-  CHECK(lines_of(w.read("d/coefficients.csv")).size() == 1 + 3 * 2 + 2 * 2);
+  CHECK(lines_of(w.read("d/coefficients.csv")).size() == 1 + 3 * 2 + 2 * 2 + 3);
   CHECK(first_line(w.read("d/regions.csv")) ==
         "region,column,level,mean,sd,q05,q25,q50,q75,q95,difference,missing");
   const auto summary = json_of(w.read("d/summary.json"));

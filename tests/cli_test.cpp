@@ -110,7 +110,7 @@ TEST_CASE("mistyped commands, options, values and columns are answered with the 
   hint("trian data/mcycle.csv", "train");
   hint("evalute m.moe x.csv", "evaluate");
   hint("train data/mcycle.csv --taget accel -o x", "--target");
-  hint("train --expert 4 data/mcycle.csv --target accel -o x", "--experts");
+  hint("train --expertss 4 data/mcycle.csv --target accel -o x", "--experts");
   hint("train data/mcycle.csv --target accel -o x --restart=3", "--restarts");
   hint("predict m.moe x.csv --region", "--regions");
   hint("--versio", "--version");

@@ -258,7 +258,7 @@ TEST_CASE("coefficients in the units of the data predict what the model predicts
   const BlockData rows = test_rows(model, 10);
   const Prediction p = predict(model, rows.view());
   const std::vector<Coefficient> all = coefficients(model);
-  CHECK(all.size() == 4 * 2 + 4 * 3);
+  CHECK(all.size() == 4 * 2 + 4 * 3 + 3);
   for (uword i = 0; i < 10; ++i) {
     const auto value = [&](const std::string& part, uword expert) {
       double sum = 0;

@@ -130,8 +130,8 @@ inline Mixture test_member(const Schema& schema, const std::string& family, uwor
   Mixture m;
   m.gate_basis = m.expert_basis = test_basis(schema);
   const uword p = m.gate_basis.size(), classes = schema.target.labels.size();
-  m.gate = Value<GateFamily>(make_gate("softmax", gate_shape(experts, p)));
-  m.experts = Value<ExpertFamily>(make_experts(family, expert_shape(experts, p, classes)));
+  m.gate = Value<GateFamily>(make_gate("softmax", {experts, m.gate_basis.groups()}));
+  m.experts = Value<ExpertFamily>(make_experts(family, {experts, m.expert_basis.groups(), {0}, classes}));
   set_gate(*m.gate, random_matrix(rng, p, experts, 1.0));
   for (uword k = 0; k < experts; ++k) {
     set_expert(*m.experts, k, random_matrix(rng, p, classes ? classes - 1 : 1, 0.7));
