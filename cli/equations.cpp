@@ -1,47 +1,16 @@
 #include "equations.hpp"
 
-#include <algorithm>
-#include <cmath>
-
+#include "gate_text.hpp"
 #include "text.hpp"
 
 namespace moekit::cli {
-
-namespace {
-
-/// "12.5 + 3.1 times - 2 [sex = Male]": `terms` belong to one predictor, the intercept among them.
-std::string right_hand_side(std::vector<Coefficient> terms, std::size_t most_terms) {
-  std::stable_sort(terms.begin(), terms.end(), [](const Coefficient& a, const Coefficient& b) {
-    const bool first = a.term == "intercept", second = b.term == "intercept";
-    if (first != second) return first;
-    return std::abs(a.standardised) > std::abs(b.standardised);
-  });
-  std::string text;
-  std::size_t shown = 0;
-  for (const Coefficient& c : terms) {
-    if (c.term == "intercept") {
-      text = brief(c.estimate, 5);
-      continue;
-    }
-    if (shown++ == most_terms) {
-      text += " ... (" + counted(terms.size() - 1 - most_terms, "more term") + ")";
-      break;
-    }
-    const bool plain = c.term.find(' ') == std::string::npos;
-    text += (text.empty() ? (c.estimate < 0 ? "-" : "") : (c.estimate < 0 ? " - " : " + ")) +
-            brief(std::abs(c.estimate), 4) + " " + (plain ? c.term : "[" + c.term + "]");
-  }
-  return text.empty() ? "0" : text;
-}
-
-}  // namespace
 
 std::string equations_text(const Model& model, std::size_t width, std::size_t most_terms,
                            std::size_t most_experts) {
   const Target& target = model.schema.target;
   const uword experts = model.members.front().count();
   const std::vector<Coefficient> all = coefficients(model);
-  std::string gate, expert;
+  std::string expert;
   for (std::size_t begin = 0; begin < all.size();) {
     std::size_t end = begin;
     while (end < all.size() && all[end].part == all[begin].part && all[end].expert == all[begin].expert &&
@@ -51,23 +20,17 @@ std::string equations_text(const Model& model, std::size_t width, std::size_t mo
     const std::vector<Coefficient> terms(all.begin() + static_cast<std::ptrdiff_t>(begin),
                                          all.begin() + static_cast<std::ptrdiff_t>(end));
     begin = end;
-    if (first.expert >= most_experts) continue;
-    std::string left = "score " + std::to_string(first.expert + 1);
-    if (first.part != "gate") {
-      left = "expert " + std::to_string(first.expert + 1) + ": ";
-      left +=
-          first.output.empty() ? target.name : "ln p(" + first.output + ") / p(" + target.labels.back() + ")";
-    }
+    if (first.part != "expert" || first.expert >= most_experts) continue;
+    std::string left = "expert " + std::to_string(first.expert + 1) + ": ";
+    left +=
+        first.output.empty() ? target.name : "ln p(" + first.output + ") / p(" + target.labels.back() + ")";
     left = "  " + left + " = ";
-    (first.part == "gate" ? gate : expert) +=
-        left + wrapped(right_hand_side(terms, most_terms), width, display_width(left), 6) + "\n";
+    expert += left + wrapped(linear_text(terms, most_terms), width, display_width(left), 6) + "\n";
   }
   std::string text = expert;
   if (experts > most_experts)
     text += "  ... and " + counted(experts - most_experts, "more expert") + " (-v shows all)\n";
-  if (!gate.empty())
-    text += "Gate: softmax of the scores; the score of expert " + std::to_string(experts) + " is 0\n" + gate;
-  return text;
+  return text + gate_text(model, width, most_terms, most_experts);
 }
 
 }  // namespace moekit::cli

@@ -246,6 +246,7 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
                                    std::to_string(best.front().result.passes));
   record(model, best, stopped);
   Mixture mixture = best.front().mixture;
+  if (!gate_traits(options.gate).inputs) mixture.gate_basis = Basis();
   sort_by_share(mixture, best.front().result.sums.rows, best.front().result.sums.weight);
   mixture.shapes = region_shapes(mixture, schema, source, compute);
   const Closing closing = close_fit(mixture, schema, source, compute);

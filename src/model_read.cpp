@@ -232,8 +232,10 @@ Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
   if ((m.experts->classes() > 0) != (model.schema.target.task == Task::classification))
     experts.fail("of the family '" + model.family + "' do not suit the task");
   for (std::size_t k = 0; k < count; ++k) read_fields(experts[k], m.experts->fields(k));
-  m.gate = Value<GateFamily>(
-      built(gate, [&] { return make_gate(model.gate_family, {count, m.gate_basis.groups()}); }));
+  const GateShape shape{count, m.gate_basis.groups()};
+  if (built(gate, [&] { return gate_numbers(model.gate_family, shape); }) > static_cast<double>(bytes / 2))
+    gate.fail("has an impossible size");
+  m.gate = Value<GateFamily>(built(gate, [&] { return make_gate(model.gate_family, shape); }));
   read_fields(gate, m.gate->fields());
   m.share = node.at("share").numbers();
   if (!m.share.empty() && m.share.size() != count)

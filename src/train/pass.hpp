@@ -9,8 +9,10 @@ namespace moekit::train {
 /// Everything one pass over the rows adds up at the current parameters.
 struct PassSums {
   double log_likelihood = 0;  ///< weighted, on the standardised target
+  double log_input = 0;       ///< of the features, under a gate that has a density of them
   double weight = 0;          ///< sum of row weights
-  std::vector<double> rows;   ///< K: sum of responsibilities of each expert
+  double joint() const { return log_likelihood + log_input; }
+  std::vector<double> rows;  ///< K: sum of responsibilities of each expert
   std::vector<double> gate, experts;
 };
 
