@@ -96,6 +96,29 @@ void region_pass(const Mixture& mixture, const Schema& schema, const Source& sou
       out);
 }
 
+void given_pass(const Mixture& mixture, const Schema& schema, const Source& source, const Compute& compute,
+                const mat& responsibility, PassSums& out) {
+  run_pass(
+      mixture, source, compute,
+      [&](const Block& block, Posterior& work) {
+        posterior(mixture, schema, block, work);
+        work.responsibility = responsibility.rows(block.first, block.first + block.rows - 1);
+      },
+      out);
+}
+
+mat responsibilities(const Mixture& mixture, const Schema& schema, const Source& source) {
+  mat out(source.rows(), mixture.count());
+  Posterior work;
+  BlockData buffer;
+  for (std::size_t b = 0; b < source.blocks(); ++b) {
+    const Block block = source.read(b, buffer);
+    posterior(mixture, schema, block, work);
+    out.rows(block.first, block.first + block.rows - 1) = work.responsibility;
+  }
+  return out;
+}
+
 std::vector<std::uint32_t> hard_partition(const Mixture& mixture, const Schema& schema,
                                           const Source& source) {
   std::vector<std::uint32_t> region(source.rows());

@@ -25,6 +25,13 @@ void em_pass(const Mixture& mixture, const Schema& schema, const Source& source,
 void region_pass(const Mixture& mixture, const Schema& schema, const Source& source, const Compute& compute,
                  std::span<const std::uint32_t> region, double firmness, PassSums& out);
 
+/// The same with given responsibilities: n x K, rows in the order of the source, not times weight.
+void given_pass(const Mixture& mixture, const Schema& schema, const Source& source, const Compute& compute,
+                const mat& responsibility, PassSums& out);
+
+/// Responsibilities of every row: n x K.
+mat responsibilities(const Mixture& mixture, const Schema& schema, const Source& source);
+
 /// The most responsible expert of each row.
 std::vector<std::uint32_t> hard_partition(const Mixture& mixture, const Schema& schema, const Source& source);
 

@@ -1,28 +1,7 @@
 #pragma once
-#include <string>
-#include <vector>
-
-#include "moekit/fit.hpp"
-#include "train/em.hpp"
+#include "train/start_run.hpp"
 
 namespace moekit::train {
-
-/// A start on its way: its line in the table of starts, its parameters and how its fit went.
-struct Candidate {
-  Start start;
-  Mixture mixture;
-  EmResult result;
-};
-
-/// What the search of one K needs to know.
-struct SearchTask {
-  const Schema& schema;
-  const Source& source;
-  const FitOptions& options;
-  const Compute& compute;
-  const OnIteration& on_iteration;
-  Penalty penalty;
-};
 
 /// Short runs from several kinds of start, the best few finished (Biernacki, Celeux & Govaert 2003), the
 /// degenerate refused. Candidates come back best first; those refused or not finished stand after them.
