@@ -7,6 +7,7 @@
 #include "collinear.hpp"
 #include "moekit/error.hpp"
 #include "moekit/version.hpp"
+#include "train/how_many.hpp"
 #include "train/select.hpp"
 
 namespace moekit {
@@ -17,6 +18,8 @@ void check(const FitOptions& o, const Schema& schema, const Source& source) {
   std::string problems;
   const auto problem = [&](const std::string& text) { problems += (problems.empty() ? "" : "; ") + text; };
   if (o.experts < 1) problem("--experts must be at least 1");
+  if (o.grow && !o.initial_region.empty())
+    problem("starting regions say how many experts there are, so it cannot be found (--experts auto)");
   if (o.restarts < 1) problem("--restarts must be at least 1");
   if (o.max_iterations < 1) problem("--max-iterations must be at least 1");
   if (!(o.tolerance >= 0) || !std::isfinite(o.tolerance))
@@ -65,9 +68,9 @@ Mixture prototype(const FitOptions& o, const Schema& schema, const Bases& bases,
   m.expert_basis = bases.expert;
   m.noise_basis = bases.noise;
   m.gate = Value<GateFamily>(make_gate(o.gate, {experts, bases.gate.groups()}));
-  m.experts = Value<ExpertFamily>(make_experts(
-      family_of(o, schema),
-      {experts, bases.expert.groups(), bases.noise.groups(), schema.target.labels.size()}));
+  m.experts = Value<ExpertFamily>(
+      make_experts(family_of(o, schema),
+                   {experts, bases.expert.groups(), bases.noise.groups(), schema.target.labels.size()}));
   return m;
 }
 
@@ -221,14 +224,25 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
   std::vector<train::Candidate> one =
       train::search(single_task, prototype(options, schema, bases, 1), stopped);
   p.single_log_likelihood = one.front().start.log_likelihood;
-  uword experts = std::min<uword>(options.experts, source.rows());
+  FitOptions many = options;
+  train::Growth growth;
+  bool growth_stopped = false;
+  if (options.grow) {
+    growth = train::grow_by_held_out(task, prototype(options, schema, bases, 1), growth_stopped);
+    p.growth = growth.path;
+    many.experts = growth.mixture.count();
+    many.restarts = (options.restarts + 2) / 3;  // the growth itself has been a search
+  }
+  const train::SearchTask many_task{
+      schema, source, many, compute, on_iteration, penalty, options.grow ? &growth.mixture : nullptr};
+  uword experts = std::min<uword>(many.experts, source.rows());
   if (schema.target.task == Task::classification && occurring(schema.target.shares) < 2) experts = 1;
-  if (experts < options.experts)
-    p.notes.push_back("there is no use for " + std::to_string(options.experts) +
+  if (experts < many.experts)
+    p.notes.push_back("there is no use for " + std::to_string(many.experts) +
                       " experts here: " + std::to_string(experts) + " are fitted");
   std::vector<train::Candidate> best;
   while (experts > 1 && !stopped) {
-    best = train::search(task, prototype(options, schema, bases, experts), stopped);
+    best = train::search(many_task, prototype(options, schema, bases, experts), stopped);
     for (const auto& c : best) p.starts.push_back(c.start);
     if (!best.front().start.refused || stopped) break;
     p.notes.push_back("every start with " + std::to_string(experts) + " experts was refused (" +
@@ -244,7 +258,7 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
   if (!std::isfinite(best.front().result.log_likelihood))
     throw Error(Errc::numeric, "the log-likelihood of expert 1 is not a number at iteration " +
                                    std::to_string(best.front().result.passes));
-  record(model, best, stopped);
+  record(model, best, stopped || growth_stopped);
   Mixture mixture = best.front().mixture;
   if (!gate_traits(options.gate).inputs) mixture.gate_basis = Basis();
   sort_by_share(mixture, best.front().result.sums.rows, best.front().result.sums.weight);

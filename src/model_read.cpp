@@ -273,6 +273,10 @@ Provenance read_provenance(const Node& node) {
   p.best_hits = node.at("best_hits").integer();
   const Node starts = node.at("starts"), trace = node.at("trace");
   for (std::size_t i = 0; i < starts.size(); ++i) p.starts.push_back(read_start(starts[i]));
+  const Node growth = node.at("growth");
+  for (std::size_t i = 0; i < growth.size(); ++i)
+    p.growth.push_back({growth[i].at("experts").code(), growth[i].at("held_out").number_or_nan(),
+                        growth[i].at("standard_error").number_or_nan()});
   for (std::size_t i = 0; i < trace.size(); ++i) p.trace.push_back(trace[i].number_or_nan());
   p.notes = node.at("notes").texts();
   return p;

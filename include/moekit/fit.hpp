@@ -11,13 +11,14 @@ namespace moekit {
 /// What to fit and how. Inline defaults are the program's defaults.
 struct FitOptions {
   uword experts = 4;   ///< K
+  bool grow = false;   ///< find K by growing on held-out rows; `experts` does not matter then
   std::string family;  ///< empty: gaussian or logistic by task
   std::string gate = "softmax";
-  BasisKind expert_basis;                       ///< what an expert sees of its inputs
-  BasisKind gate_basis;                         ///< what the gate sees
+  BasisKind expert_basis;                               ///< what an expert sees of its inputs
+  BasisKind gate_basis;                                 ///< what the gate sees
   BasisKind noise_basis = {BasisKind::Form::constant};  ///< what the experts' noise varies with
-  std::vector<std::string> gate_columns;    ///< inputs that the gate sees; empty: all
-  std::vector<std::string> expert_columns;  ///< inputs that the experts see; empty: all
+  std::vector<std::string> gate_columns;                ///< inputs that the gate sees; empty: all
+  std::vector<std::string> expert_columns;              ///< inputs that the experts see; empty: all
   Penalty::Mode ridge_mode = Penalty::Mode::evidence;
   double ridge = 0;  ///< for Mode::fixed
   double lasso = 0;  ///< L1 penalty on the slopes of gate and experts

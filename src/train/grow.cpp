@@ -9,13 +9,14 @@ namespace moekit::train {
 
 namespace {
 
-constexpr int kLocalPasses = 10;   // EM on the rows of one expert
-constexpr int kRefinePasses = 20;  // of all experts, after a split
-constexpr int kSharePasses = 3;    // M steps with the responsibilities of the split
-constexpr double kCounts = 0.02;   // a row belongs to an expert from this responsibility on
-constexpr double kLeastRows = 10;  // an expert that answers for fewer is not split
-constexpr double kIdle = 1e-3;     // of an equal share: an expert below is dropped
-constexpr double kStale = 0.1;     // a proposal is made anew when its rows changed by more
+constexpr int kLocalPasses = 25;              // EM on the rows of one expert
+constexpr int kRefinePasses = 30;             // of all experts, after a split
+constexpr int kSharePasses = 3;               // M steps with the responsibilities of the split
+constexpr int kExchanges = 8, kFailures = 3;  // tries of improve(), and how many in a row may fail
+constexpr double kCounts = 0.02;              // a row belongs to an expert from this responsibility on
+constexpr double kLeastRows = 10;             // an expert that answers for fewer is not split
+constexpr double kIdle = 1e-3;                // of an equal share: an expert below is dropped
+constexpr double kStale = 0.1;                // a proposal is made anew when its rows changed by more
 constexpr const char* kKinds[] = {"tree", "lines", "k-means", "tree", "slices", "residuals"};
 
 /// The chosen rows with weights of their own.
@@ -67,7 +68,7 @@ Grower::Grower(const SearchTask& task, const Mixture& prototype, const Source& r
 }
 
 /// Fits `c` to the rows from a partition; its log-likelihood less the parameters that it takes.
-double Grower::worth(Candidate& c, const Source& rows, const std::vector<std::uint32_t>& region) const {
+double Grower::fit_alone(Candidate& c, const Source& rows, const std::vector<std::uint32_t>& region) const {
   Compute single = compute_;
   single.threads = 1;
   fit_regions(c.mixture, task_, rows, single, region);
@@ -92,12 +93,12 @@ void Grower::propose(uword j, Proposal& to) const {
   if (chosen.size() < kLeastRows || !(total > 0)) return;
   const MemorySource local = weighted_rows(rows_, chosen, weight);
   Candidate whole{{}, one_, {}};
-  const double before = worth(whole, local, std::vector<std::uint32_t>(chosen.size(), 0));
+  const double before = fit_alone(whole, local, std::vector<std::uint32_t>(chosen.size(), 0));
   const StartData data = start_data(two_, task_.schema, local);
   for (std::size_t t = 0; t < std::size(kKinds); ++t) {
     Candidate c{{}, two_, {}};
     const Rng rng(task_.options.seed, 0x67726f77 + stream_, (mixture().count() << 32) + (j << 8) + t);
-    const double gain = worth(c, local, draw_start(kKinds[t], data, 2, rng)) - before;
+    const double gain = fit_alone(c, local, draw_start(kKinds[t], data, 2, rng)) - before;
     if (!(gain > to.gain)) continue;
     to.gain = gain;
     to.pair = std::move(c.mixture);
@@ -123,18 +124,22 @@ void Grower::take(uword j, const Mixture& pair) {
   proposal_.emplace_back();
 }
 
+/// Goes on with some of the experts.
+void Grower::keep(const std::vector<uword>& experts) {
+  std::vector<Proposal> proposal;
+  for (const uword k : experts) proposal.push_back(std::move(proposal_[k]));
+  proposal_ = std::move(proposal);
+  now_.mixture.select(experts);
+  run(now_, task_, rows_, compute_, kRefinePasses, watch_);
+}
+
 void Grower::drop_idle() {
   const std::vector<double>& rows = now_.result.sums.rows;
   const double least = kIdle * now_.result.sums.weight / static_cast<double>(rows.size());
   std::vector<uword> kept;
   for (uword k = 0; k < rows.size(); ++k)
     if (rows[k] >= least) kept.push_back(k);
-  if (kept.size() == rows.size() || kept.empty()) return;
-  std::vector<Proposal> proposal;
-  for (const uword k : kept) proposal.push_back(std::move(proposal_[k]));
-  proposal_ = std::move(proposal);
-  now_.mixture.select(kept);
-  run(now_, task_, rows_, compute_, kRefinePasses, watch_);
+  if (kept.size() < rows.size() && !kept.empty()) keep(kept);
 }
 
 bool Grower::split() {
@@ -148,18 +153,71 @@ bool Grower::split() {
   const auto best = std::ranges::max_element(proposal_, {}, &Proposal::gain);
   if (!best->pair.gate) return false;
   const Mixture pair = best->pair;
-  take(static_cast<uword>(best - proposal_.begin()), pair);
+  const auto chosen = static_cast<uword>(best - proposal_.begin());
+  best->gain = -std::numeric_limits<double>::infinity();  // tried: not again, should this be undone
+  best->pair = Mixture{};
+  proposal_before_ = proposal_;
+  const Candidate before = now_;
+  take(chosen, pair);
   run(now_, task_, rows_, compute_, kRefinePasses, watch_);
-  if (!std::isfinite(now_.start.score)) return false;
+  if (!std::isfinite(now_.start.score)) {
+    now_ = before;
+    proposal_ = proposal_before_;
+    return false;
+  }
   drop_idle();
   return true;
 }
 
-const Mixture& Grower::grow_to(uword experts) {
+void Grower::drop() {
+  const uword count = mixture().count();
+  const auto others = [&](uword k) {
+    std::vector<uword> kept;
+    for (uword j = 0; j < count; ++j)
+      if (j != k) kept.push_back(j);
+    return kept;
+  };
+  std::vector<double> left(count);
+  parallel_for(count, compute_, [&](std::size_t k) {
+    Compute single = compute_;
+    single.threads = 1;
+    Mixture without = mixture();
+    without.select(others(k));
+    PassSums sums;
+    em_pass(without, task_.schema, rows_, single, sums);
+    left[k] = sums.joint() - without.effective_parameters();
+  });
+  keep(others(static_cast<uword>(std::ranges::max_element(left) - left.begin())));
+}
+
+bool Grower::grow_to(uword experts) {
   // An expert that is dropped each time must not keep this going for ever.
   for (uword step = 0; mixture().count() < experts && step < 2 * experts; ++step)
-    if (!split()) break;
-  return mixture();
+    if (!split()) return false;
+  return mixture().count() >= experts;
+}
+
+void Grower::improve() {
+  constexpr double kEnough = 0.5;  // log units
+  int failures = 0;
+  for (int i = 0; i < kExchanges && failures < kFailures; ++i) {
+    const Candidate before = now_;
+    const double worth_before = worth();
+    const uword count = mixture().count();
+    if (!split()) {
+      now_ = before;
+      return;
+    }
+    std::vector<Proposal> proposal = proposal_before_;
+    while (mixture().count() > count) drop();
+    if (mixture().count() == count && worth() > worth_before + kEnough) {
+      failures = 0;
+      continue;
+    }
+    ++failures;
+    now_ = before;
+    proposal_ = std::move(proposal);
+  }
 }
 
 }  // namespace moekit::train

@@ -19,10 +19,18 @@ class Grower {
          std::uint64_t stream, Watch watch);
 
   const Mixture& mixture() const { return now_.mixture; }
+  /// Log-likelihood of the rows (with the features', where the gate has a density of them) less the
+  /// parameters that they determine: what mixtures of different size are compared by.
+  double worth() const { return now_.result.sums.joint() - mixture().effective_parameters(); }
   /// One expert more (or as many, where one was left without rows); false where nothing can be split.
   bool split();
-  /// Splits until there are so many experts, or no more can be told apart.
-  const Mixture& grow_to(uword experts);
+  /// One expert fewer: the one that is missed least. Its rows go to the others; in a tree, to its sibling.
+  void drop();
+  /// Splits until there are so many experts; false where no more can be told apart.
+  bool grow_to(uword experts);
+  /// Splits one expert and drops another as long as that fits better, a few times at most (split and merge:
+  /// Ueda, Nakano, Ghahramani & Hinton 2000).
+  void improve();
 
  private:
   /// How one expert would be split.
@@ -32,7 +40,8 @@ class Grower {
     Mixture pair;
   };
   void propose(uword j, Proposal& to) const;
-  double worth(Candidate& c, const Source& rows, const std::vector<std::uint32_t>& region) const;
+  double fit_alone(Candidate& c, const Source& rows, const std::vector<std::uint32_t>& region) const;
+  void keep(const std::vector<uword>& experts);
   void take(uword j, const Mixture& pair);
   void drop_idle();
 
@@ -43,9 +52,9 @@ class Grower {
   Watch watch_;
   Mixture one_, two_;  // prototypes
   Candidate now_;
-  mat responsibility_;  // n x K
-  vec row_weight_;      // n
-  std::vector<Proposal> proposal_;
+  mat responsibility_;                                // n x K
+  vec row_weight_;                                    // n
+  std::vector<Proposal> proposal_, proposal_before_;  // of each expert: now, and before the last split
 };
 
 }  // namespace moekit::train

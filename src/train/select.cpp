@@ -35,8 +35,8 @@ void judge(Candidate& c, const SearchTask& task) {
 std::vector<std::string> kinds_of_starts(const SearchTask& task, const Mixture& prototype) {
   if (!task.options.initial_region.empty()) return {"given"};
   if (prototype.count() == 1) return {"single"};
-  std::vector<std::string> kinds = start_kinds();
-  if (gate_traits(prototype.gate->name()).hierarchy) kinds.insert(kinds.begin(), "grown");
+  const std::vector<std::string>& kinds =
+      gate_traits(prototype.gate->name()).hierarchy ? hierarchy_start_kinds() : start_kinds();
   std::vector<std::string> all;
   for (int i = 0; i < std::max(1, task.options.restarts); ++i) all.push_back(kinds[i % kinds.size()]);
   if (task.grown && task.grown->count() == prototype.count()) all.push_back("growth path");
@@ -58,7 +58,9 @@ std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototy
       c.mixture = *task.grown;
     } else if (kinds[i] == "grown") {
       Grower grower(task, prototype, rows, own, i, watch);
-      c.mixture = grower.grow_to(prototype.count());
+      grower.grow_to(prototype.count());
+      grower.improve();
+      c.mixture = grower.mixture();
     } else {
       std::vector<std::uint32_t> region(rows.rows(), 0);
       if (!task.options.initial_region.empty())
