@@ -28,6 +28,13 @@ Check whole_number(std::uint64_t least, std::uint64_t most) {
   };
 }
 
+Check number_of_experts() {
+  return [](const std::string& text) -> std::string {
+    if (text == "auto" || whole_number(1, 100000)(text).empty()) return {};
+    return "'" + text + "' is neither a whole number from 1 to 100000 nor auto";
+  };
+}
+
 Check number_at_least(double least) {
   return [=](const std::string& text) -> std::string {
     double value = 0;

@@ -10,6 +10,8 @@ namespace moekit::cli {
 /// before.
 using Check = std::function<std::string(const std::string&)>;
 
+/// A whole number from 1, or auto.
+Check number_of_experts();
 Check whole_number(std::uint64_t least, std::uint64_t most = UINT64_MAX);
 Check number_at_least(double least);
 Check number_above_zero();

@@ -1,20 +1,11 @@
 #include "equations.hpp"
 
-#include <algorithm>
-#include <cmath>
-
+#include "gate_text.hpp"
 #include "text.hpp"
 
 namespace moekit::cli {
 
 namespace {
-
-/// Models with more coefficients are shown without standard errors: coefficients.csv has them.
-constexpr std::size_t kMostWithErrors = 60;
-
-std::string error_text(const Coefficient& c) {
-  return std::isnan(c.standard_error) ? "" : " (" + brief(c.standard_error, 2) + ")";
-}
 
 /// What stands in the brackets.
 std::string errors_legend(const StandardErrors& errors) {
@@ -28,31 +19,6 @@ std::string errors_legend(const StandardErrors& errors) {
   return text;
 }
 
-/// "12.5 + 3.1 times - 2 [sex = Male]": `terms` belong to one predictor, the intercept among them.
-std::string right_hand_side(std::vector<Coefficient> terms, std::size_t most_terms) {
-  std::stable_sort(terms.begin(), terms.end(), [](const Coefficient& a, const Coefficient& b) {
-    const bool first = a.term == "intercept", second = b.term == "intercept";
-    if (first != second) return first;
-    return std::abs(a.standardised) > std::abs(b.standardised);
-  });
-  std::string text;
-  std::size_t shown = 0;
-  for (const Coefficient& c : terms) {
-    if (c.term == "intercept") {
-      text = brief(c.estimate, 5) + error_text(c);
-      continue;
-    }
-    if (shown++ == most_terms) {
-      text += " ... (" + counted(terms.size() - 1 - most_terms, "more term") + ")";
-      break;
-    }
-    const bool plain = c.term.find(' ') == std::string::npos;
-    text += (text.empty() ? (c.estimate < 0 ? "-" : "") : (c.estimate < 0 ? " - " : " + ")) +
-            brief(std::abs(c.estimate), 4) + error_text(c) + " " + (plain ? c.term : "[" + c.term + "]");
-  }
-  return text.empty() ? "0" : text;
-}
-
 }  // namespace
 
 std::string equations_text(const Model& model, std::size_t width, std::size_t most_terms,
@@ -63,7 +29,8 @@ std::string equations_text(const Model& model, std::size_t width, std::size_t mo
   const bool errors = model.standard_errors.kind != ErrorKind::none && all.size() <= kMostWithErrors;
   if (!errors)
     for (Coefficient& c : all) c.standard_error = std::nan("");
-  std::string gate, expert;
+  std::string expert;
+  const bool log_link = family_traits(model.family).log_link;
   for (std::size_t begin = 0; begin < all.size();) {
     std::size_t end = begin;
     while (end < all.size() && all[end].part == all[begin].part && all[end].expert == all[begin].expert &&
@@ -73,22 +40,23 @@ std::string equations_text(const Model& model, std::size_t width, std::size_t mo
     const std::vector<Coefficient> terms(all.begin() + static_cast<std::ptrdiff_t>(begin),
                                          all.begin() + static_cast<std::ptrdiff_t>(end));
     begin = end;
-    if (first.expert >= most_experts) continue;
-    std::string left = "score " + std::to_string(first.expert + 1);
-    if (first.part != "gate") {
-      left = "expert " + std::to_string(first.expert + 1) + ": ";
-      left +=
-          first.output.empty() ? target.name : "ln p(" + first.output + ") / p(" + target.labels.back() + ")";
-    }
+    const bool noise = first.part == "noise";
+    if (first.expert >= most_experts || (first.part != "expert" && !noise)) continue;
+    if (noise && terms.size() < 2) continue;  // the same everywhere: in the table of experts
+    std::string left = "expert " + std::to_string(first.expert + 1) + ": ";
+    if (noise)
+      left += "ln noise";
+    else if (first.output.empty())
+      left += log_link ? "ln " + target.name : target.name;
+    else
+      left += "ln p(" + first.output + ") / p(" + target.labels.back() + ")";
     left = "  " + left + " = ";
-    (first.part == "gate" ? gate : expert) +=
-        left + wrapped(right_hand_side(terms, most_terms), width, display_width(left), 6) + "\n";
+    expert += left + wrapped(linear_text(terms, most_terms), width, display_width(left), 6) + "\n";
   }
   std::string text = expert;
   if (experts > most_experts)
     text += "  ... and " + counted(experts - most_experts, "more expert") + " (-v shows all)\n";
-  if (!gate.empty())
-    text += "Gate: softmax of the scores; the score of expert " + std::to_string(experts) + " is 0\n" + gate;
+  text += gate_text(model, width, most_terms, most_experts);
   if (errors) text += wrapped(errors_legend(model.standard_errors), width, 0, 2) + "\n";
   return text;
 }

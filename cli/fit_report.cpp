@@ -105,6 +105,11 @@ Json fit_report_json(const FitRecord& record) {
                                {"replicates", errors.replicates}};
   json["best_hits"] = p.best_hits;
   json["starts"] = starts_json(p);
+  json["growth"] = Json::array();
+  for (const GrowthStep& g : p.growth)
+    json["growth"].push_back({{"experts", g.experts},
+                              {"held_out", json_number(g.held_out)},
+                              {"standard_error", json_number(g.standard_error)}});
   json["trace"] = number_list(p.trace);
   json["conformal"] = conformal_json(model.conformal);
   json["notes"] = record.notes;
@@ -150,6 +155,20 @@ std::string starts_text(const Provenance& provenance) {
   return table.text(2);
 }
 
+std::string growth_text(const Model& model) {
+  const std::vector<GrowthStep>& growth = model.provenance.growth;
+  double best = -INFINITY;
+  for (const GrowthStep& g : growth) best = std::max(best, g.held_out);
+  TextTable table;
+  for (const char* heading : {"experts", "held-out", "below best", "se"})
+    table.column(heading, TextTable::Align::right);
+  table.column("");
+  for (const GrowthStep& g : growth)
+    table.row({std::to_string(g.experts), brief(g.held_out, 5), brief(best - g.held_out, 3),
+               brief(g.standard_error, 3), g.experts == model.members.front().count() ? "chosen" : ""});
+  return table.text(2);
+}
+
 void add_criteria(const Model& model, TextTable& table) {
   const Provenance& p = model.provenance;
   table.row({"log-likelihood",
@@ -158,6 +177,9 @@ void add_criteria(const Model& model, TextTable& table) {
   table.row(
       {"parameters", brief(p.parameters, 6) + "  (effective: " + brief(p.effective_parameters, 4) + ")"});
   const std::size_t finished = finished_starts(p);
+  if (!p.growth.empty())
+    table.row({"experts", std::to_string(model.members.front().count()) + ", found among 1 to " +
+                              std::to_string(p.growth.back().experts) + " on rows held back"});
   if (!p.starts.empty())
     table.row({"best start", "found by " + std::to_string(p.best_hits) + " of " + std::to_string(finished) +
                                  " finished starts, " + std::to_string(p.starts.size()) + " in all"});
@@ -182,6 +204,7 @@ std::string fit_summary(const FitRecord& record, bool verbose) {
   if (record.held_out) table.row({"held-out", metrics_line(*record.held_out)});
   table.row({"time", seconds_text(record.report.seconds)});
   std::string text = table.text(0, false) + experts_text(model, verbose ? SIZE_MAX : 16);
+  if (verbose && !model.provenance.growth.empty()) text += growth_text(model);
   if (verbose && !model.provenance.starts.empty()) text += starts_text(model.provenance);
   return text;
 }

@@ -26,6 +26,8 @@ std::string fit_summary(const FitRecord& record, bool verbose);
 /// Share, spread (regression) and effective rows of every expert.
 std::string experts_text(const Model& model, std::size_t most);
 std::string starts_text(const Provenance& provenance);
+/// The sizes that --experts auto tried.
+std::string growth_text(const Model& model);
 /// Log-likelihood, criteria and so on, a row each.
 void add_criteria(const Model& model, TextTable& table);
 

@@ -68,6 +68,9 @@ std::string inspect_text(const Model& model, const std::string& name, const Cons
   for (const std::string& note : p.notes) text += wrapped("note: " + note, width, 0, 6) + "\n";
   text += "\n" + console.out_heading("Experts") + "\n" + experts_text(model, all ? SIZE_MAX : 16);
   text += equations_text(model, width, all ? SIZE_MAX : 8, all ? SIZE_MAX : 16);
+  if (!p.growth.empty())
+    text += "\n" + console.out_heading("Growth") + ": mean log-likelihood of rows held back\n" +
+            growth_text(model);
   if (!p.starts.empty() && all) text += "\n" + console.out_heading("Starts") + "\n" + starts_text(p);
   return text;
 }

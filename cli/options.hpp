@@ -47,6 +47,7 @@ struct FitArgs {
   std::vector<std::string> gate_columns, expert_columns;  ///< raw lists
   std::string init_column;
   FitOptions fit;
+  std::string experts = "4";
   bool experts_given = false;
   std::vector<std::pair<std::string, std::string>> given;  ///< options that the user set: for the model file
 };

@@ -50,6 +50,8 @@ std::vector<BlockData> read_validation(const std::string& path, const Schema& sc
 /// --init-column: its distinct texts are the regions.
 void take_regions(const TrainArgs& args, const Table& table, FitOptions& options) {
   const Grouping regions = group_rows(table, args.fit.data, args.fit.init_column);
+  if (args.fit.experts_given && options.grow)
+    throw Error(Errc::usage, "--init-column says how many experts there are; leave --experts auto out");
   if (args.fit.experts_given && options.experts != regions.names.size())
     throw Error(Errc::usage, "--init-column: '" + args.fit.init_column + "' has " +
                                  counted(regions.names.size(), "region") + ", but --experts is " +
@@ -113,6 +115,8 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
   compute.threads = common.threads;
   Table table = read_training_table(args.fit, read_options(args.fit), console);
   FitOptions options = fit_options(args.fit, common, table.schema);
+  options.grow = args.fit.experts == "auto";
+  if (!options.grow) options.experts = whole_numbers("--experts", {args.fit.experts}).front();
   if (!args.fit.init_column.empty()) take_regions(args, table, options);
   if (args.conformal > 0) check_conformal(table.schema.target);
   HeldOut held;
@@ -152,13 +156,15 @@ void add_train(CLI::App& program, Command& command) {
       "  moekit train data/pb52_jacobs4.csv --target Vowel --drop Type,Speaker,Repetition -o vowels.moe\n"
       "  moekit train data/wages.csv --target wages --experts 3 --validation 0.2 -o wages.moe\n"
       "  moekit train data/boston.csv --target medv --conformal 0.25 -o boston.moe\n"
+      "  moekit train data/mcycle.csv --target accel --gate tree --experts auto -o tree.moe\n"
       "  moekit train data/faithful.csv --target eruptions --experts 2 --ridge 0 --report fit.json -o f.moe\n"
       "  moekit train data/diamonds.csv.gz --target price --dry-run\n",
       command.common);
   add_fit(*sub, args->fit);
-  CLI::Option* experts = sub->add_option("--experts", args->fit.fit.experts, "number of experts, K")
-                             ->type_name("K")
-                             ->check(whole_number(1, 100000))
+  CLI::Option* experts = sub->add_option("--experts", args->fit.experts,
+                                         "number of experts, or auto: found by growing on rows held back")
+                             ->type_name("K|auto")
+                             ->check(number_of_experts())
                              ->capture_default_str()
                              ->group("Model and fit");
   sub->add_option("--validation", args->validation,

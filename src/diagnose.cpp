@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "components.hpp"
+#include "gate_coefficients.hpp"
 #include "moekit/error.hpp"
 #include "region_columns.hpp"
 #include "running_moments.hpp"
@@ -210,11 +211,7 @@ std::vector<Coefficient> coefficients(const Model& model) {
   const Unit unit = target_unit(target);
   const bool log_link = family_traits(model.family).log_link;
   std::vector<Coefficient> out;
-  const mat gate = m.gate->coefficients();
-  for (uword k = 0; k + 1 < m.count(); ++k) {
-    const vec contrast = gate.col(k) - gate.col(m.count() - 1);
-    add_terms(model.schema, m.gate_basis, contrast, 1, 0, {"gate", k, "", "", 0, 0}, out);
-  }
+  add_gate_coefficients(model, out);
   for (uword k = 0; k < m.count(); ++k) {
     const mat own = m.experts->coefficients(k);
     for (uword c = 0; c < own.n_cols; ++c) {

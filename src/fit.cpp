@@ -9,6 +9,7 @@
 #include "moekit/error.hpp"
 #include "moekit/rng.hpp"
 #include "moekit/version.hpp"
+#include "train/how_many.hpp"
 #include "train/select.hpp"
 
 namespace moekit {
@@ -21,6 +22,8 @@ void check(const FitOptions& o, const Schema& schema, const Source& source) {
   std::string problems;
   const auto problem = [&](const std::string& text) { problems += (problems.empty() ? "" : "; ") + text; };
   if (o.experts < 1) problem("--experts must be at least 1");
+  if (o.grow && !o.initial_region.empty())
+    problem("starting regions say how many experts there are, so it cannot be found (--experts auto)");
   if (o.restarts < 1) problem("--restarts must be at least 1");
   if (o.max_iterations < 1) problem("--max-iterations must be at least 1");
   if (!(o.tolerance >= 0) || !std::isfinite(o.tolerance))
@@ -172,6 +175,7 @@ void record(Model& model, std::vector<train::Candidate>& all, bool stopped) {
 struct Search {
   std::vector<train::Candidate> all;  // best first
   std::vector<std::string> notes;
+  std::vector<GrowthStep> growth;
   double single_log_likelihood = 0;
   bool stopped = false;
 };
@@ -186,14 +190,30 @@ Search search_experts(const train::SearchTask& task, const Bases& bases) {
   std::vector<train::Candidate> one =
       train::search(single_task, prototype(options, task.schema, bases, 1), out.stopped);
   out.single_log_likelihood = one.front().start.log_likelihood;
-  uword experts = std::min<uword>(options.experts, task.source.rows());
+  FitOptions many = options;
+  train::Growth growth;
+  bool growth_stopped = false;
+  if (options.grow) {
+    growth = train::grow_by_held_out(task, prototype(options, task.schema, bases, 1), growth_stopped);
+    out.growth = growth.path;
+    many.experts = growth.mixture.count();
+    many.restarts = (options.restarts + 2) / 3;  // the growth itself has been a search
+  }
+  const train::SearchTask many_task{task.schema,
+                                    task.source,
+                                    many,
+                                    task.compute,
+                                    task.on_iteration,
+                                    task.penalty,
+                                    options.grow ? &growth.mixture : nullptr};
+  uword experts = std::min<uword>(many.experts, task.source.rows());
   if (task.schema.target.task == Task::classification && occurring(task.schema.target.shares) < 2)
     experts = 1;
-  if (experts < options.experts)
-    out.notes.push_back("there is no use for " + std::to_string(options.experts) +
+  if (experts < many.experts)
+    out.notes.push_back("there is no use for " + std::to_string(many.experts) +
                         " experts here: " + std::to_string(experts) + " are fitted");
   while (experts > 1 && !out.stopped) {
-    out.all = train::search(task, prototype(options, task.schema, bases, experts), out.stopped);
+    out.all = train::search(many_task, prototype(options, task.schema, bases, experts), out.stopped);
     if (!out.all.front().start.refused || out.stopped) break;
     out.notes.push_back("every start with " + std::to_string(experts) + " experts was refused (" +
                         out.all.front().start.reason + "): " + std::to_string(experts - 1) + " fitted");
@@ -201,6 +221,7 @@ Search search_experts(const train::SearchTask& task, const Bases& bases) {
     if (!options.initial_region.empty()) experts = 1;
   }
   if (out.all.empty() || out.all.front().start.refused) out.all = std::move(one);
+  out.stopped = out.stopped || growth_stopped;
   if (!std::isfinite(out.all.front().result.log_likelihood))
     throw Error(Errc::numeric, "the log-likelihood of expert 1 is not a number at iteration " +
                                    std::to_string(out.all.front().result.passes));
@@ -210,6 +231,7 @@ Search search_experts(const train::SearchTask& task, const Bases& bases) {
 Mixture finished_member(const Search& found, const train::SearchTask& task) {
   const train::Candidate& best = found.all.front();
   Mixture mixture = best.mixture;
+  if (!gate_traits(task.options.gate).inputs) mixture.gate_basis = Basis();
   sort_by_share(mixture, best.result.sums.rows, best.result.sums.weight);
   mixture.shapes = region_shapes(mixture, task.schema, task.source, task.compute);
   return mixture;
@@ -250,6 +272,8 @@ void add_members(const train::SearchTask& whole, const Bases& bases, Model& mode
     FitOptions options = whole.options;
     options.seed = Rng(whole.options.seed, kMemberStream, b).next();
     options.restarts = std::max(1, (options.restarts + 2) / 3);
+    options.grow = false;
+    options.experts = model.members.front().count();
     const std::vector<std::uint64_t> rows = bootstrap_rows(whole.source.rows(), options.seed);
     for (std::size_t i = 0; i < options.initial_region.size(); ++i)
       options.initial_region[i] = whole.options.initial_region[rows[i]];
@@ -301,6 +325,7 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
   Search found = search_experts(task, bases);
   p.notes.insert(p.notes.end(), found.notes.begin(), found.notes.end());
   p.single_log_likelihood = found.single_log_likelihood;
+  p.growth = found.growth;
   for (const auto& c : found.all) p.starts.push_back(c.start);
   record(model, found.all, found.stopped);
   model.members.push_back(finished_member(found, task));

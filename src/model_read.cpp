@@ -233,9 +233,10 @@ Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
   if ((m.experts->classes() > 0) != (model.schema.target.task == Task::classification))
     experts.fail("of the family '" + model.family + "' do not suit the task");
   for (std::size_t k = 0; k < count; ++k) read_fields(experts[k], m.experts->fields(k));
-  m.gate = Value<GateFamily>(built(gate, [&] {
-    return make_gate(model.gate_family, {count, m.gate_basis.groups()});
-  }));
+  const GateShape shape{count, m.gate_basis.groups()};
+  if (built(gate, [&] { return gate_numbers(model.gate_family, shape); }) > static_cast<double>(bytes / 2))
+    gate.fail("has an impossible size");
+  m.gate = Value<GateFamily>(built(gate, [&] { return make_gate(model.gate_family, shape); }));
   read_fields(gate, m.gate->fields());
   m.share = node.at("share").numbers();
   if (!m.share.empty() && m.share.size() != count)
@@ -273,6 +274,10 @@ Provenance read_provenance(const Node& node) {
   p.best_hits = node.at("best_hits").integer();
   const Node starts = node.at("starts"), trace = node.at("trace");
   for (std::size_t i = 0; i < starts.size(); ++i) p.starts.push_back(read_start(starts[i]));
+  const Node growth = node.at("growth");
+  for (std::size_t i = 0; i < growth.size(); ++i)
+    p.growth.push_back({growth[i].at("experts").code(), growth[i].at("held_out").number_or_nan(),
+                        growth[i].at("standard_error").number_or_nan()});
   for (std::size_t i = 0; i < trace.size(); ++i) p.trace.push_back(trace[i].number_or_nan());
   p.notes = node.at("notes").texts();
   return p;

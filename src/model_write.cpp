@@ -205,6 +205,11 @@ Json provenance_json(const Provenance& p) {
   out["best_hits"] = p.best_hits;
   out["starts"] = Json::array();
   for (const Start& s : p.starts) out["starts"].push_back(start_json(s));
+  out["growth"] = Json::array();
+  for (const GrowthStep& g : p.growth)
+    out["growth"].push_back({{"experts", g.experts},
+                             {"held_out", number_or_null(g.held_out)},
+                             {"standard_error", number_or_null(g.standard_error)}});
   out["trace"] = Json::array();
   for (const double v : p.trace) out["trace"].push_back(number_or_null(v));
   out["notes"] = texts_json(p.notes);

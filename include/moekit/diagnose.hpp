@@ -29,9 +29,12 @@ struct Region {
 };
 
 struct Coefficient {
-  std::string part;    ///< "gate", "expert", or "noise" (of the logarithm of the expert's noise)
-  uword expert = 0;    ///< 0-based
-  std::string output;  ///< label of the class, or empty
+  /// "expert", "noise" (of the logarithm of the expert's noise), or of the gate: "gate" (scores against the
+  /// last expert), "node" (of a tree: ln of left against right), "weight", "centre", "spread" (of a region's
+  /// inputs)
+  std::string part;
+  uword expert = 0;    ///< 0-based; of a node: its number
+  std::string output;  ///< label of the class, experts on either side of a node ("1 2 | 3"), or empty
   std::string term;
   double estimate = 0;      ///< units of the data; gate: against the last expert
   double standardised = 0;  ///< on the features (and the standardised target)

@@ -11,6 +11,7 @@ namespace moekit {
 /// What to fit and how. Inline defaults are the program's defaults.
 struct FitOptions {
   uword experts = 4;   ///< K
+  bool grow = false;   ///< find K by growing on held-out rows; `experts` does not matter then
   std::string family;  ///< empty: gaussian or logistic by task
   std::string gate = "softmax";
   BasisKind expert_basis;                               ///< what an expert sees of its inputs

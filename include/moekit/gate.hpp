@@ -9,6 +9,21 @@
 
 namespace moekit {
 
+/// Something that a gate says about its features, for people to read. Values: p, one a feature; a weight: 1.
+struct GateForm {
+  enum class Kind {
+    score,   ///< of expert `index` against the last: ln g_index / g_last = values . features
+    node,    ///< of a tree: ln of the weight that goes left against right = values . features
+    weight,  ///< of expert `index` before any feature is seen
+    centre,  ///< of the region of expert `index`
+    spread,  ///< standard deviations of the features in that region
+  };
+  Kind kind = Kind::score;
+  uword index = 0;
+  vec values;
+  std::vector<uword> left, right;  ///< node: the experts on either side
+};
+
 /// Says for each row how much every expert counts there.
 class GateFamily {
  public:
@@ -17,14 +32,19 @@ class GateFamily {
   virtual uword count() const = 0;  ///< K
   virtual std::unique_ptr<GateFamily> clone() const = 0;
   virtual std::vector<Field> fields() = 0;
+  /// New expert j takes the place of old expert from[j]: duplicate, drop, reorder.
   virtual void select(std::span<const uword> from) = 0;
-  /// Coefficients: p x K; only differences between columns matter (they add up to zero).
-  virtual mat coefficients() const = 0;
+  virtual std::vector<GateForm> forms() const = 0;
+  /// The scores of forms() as one matrix, p x K, columns adding up to zero; empty for a gate without scores.
+  mat coefficients() const;
   virtual double free_parameters() const = 0;
   virtual double effective_parameters() const = 0;
 
   /// out: n x K, ln g_k(x).
   virtual void log_prob(const Batch& batch, mat& out) const = 0;
+  /// out: n, ln p(x) of the features under the gate; false where it has no density of them. What such a gate
+  /// climbs is the joint ln p(x, y). Low values: rows unlike those of training.
+  virtual bool log_input(const Batch&, vec&) const { return false; }
 
   /// d ln g_k(x_i) / d gamma, n x parameters, in the order of the fields that move (positive ones by their
   /// logarithm).
@@ -44,6 +64,13 @@ struct GateShape {
   std::vector<uword> groups = {0};
 };
 std::unique_ptr<GateFamily> make_gate(std::string_view family, const GateShape& shape);
+struct GateTraits {
+  bool inputs = true;      ///< weights depend on the inputs
+  bool hierarchy = false;  ///< a tree of experts, grown leaf by leaf
+};
+GateTraits gate_traits(std::string_view family);
+/// Numbers that a gate of this shape holds, so that a file cannot ask for a large allocation.
+double gate_numbers(std::string_view family, const GateShape& shape);
 std::vector<std::string> gate_families();
 
 }  // namespace moekit

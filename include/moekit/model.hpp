@@ -66,6 +66,13 @@ struct Start {
   int iterations = 0;
 };
 
+/// One size on the way of `--experts auto`.
+struct GrowthStep {
+  uword experts = 0;
+  double held_out = 0;        ///< log-likelihood a unit of weight of rows held back, units of the target
+  double standard_error = 0;  ///< of its difference to the best size's, row by row; 0 for the best
+};
+
 /// How a model was made; in the model file, so no times and no thread counts.
 struct Provenance {
   std::string version;                                       ///< of the program
@@ -80,7 +87,8 @@ struct Provenance {
   double single_log_likelihood = 0;  ///< K = 1 beside it
   int best_hits = 0;                 ///< starts that reached the best one
   std::vector<Start> starts;
-  std::vector<double> trace;  ///< log-likelihood by accepted pass
+  std::vector<GrowthStep> growth;  ///< sizes that were tried, if their number was to be found
+  std::vector<double> trace;  ///< log-likelihood by accepted pass; joint where the gate models its inputs
   std::vector<std::string> notes;
 };
 

@@ -31,7 +31,13 @@ class SoftmaxGate final : public GateFamily {
     next.set_theta(chosen);
     regression_ = std::move(next);
   }
-  mat coefficients() const override { return regression_.theta(); }
+  std::vector<GateForm> forms() const override {
+    const mat theta = regression_.theta();
+    std::vector<GateForm> out;
+    for (uword k = 0; k + 1 < count(); ++k)
+      out.push_back({GateForm::Kind::score, k, theta.col(k) - theta.col(count() - 1), {}, {}});
+    return out;
+  }
   double free_parameters() const override { return regression_.free_parameters(); }
   double effective_parameters() const override { return regression_.effective_parameters(); }
 

@@ -82,7 +82,7 @@ class EmRun {
 
 void EmRun::evaluate(State& state) {
   em_pass(state.mixture, schema_, source_, compute_, state.sums);
-  state.objective = state.sums.log_likelihood + log_prior(state.mixture);
+  state.objective = state.sums.joint() + log_prior(state.mixture);
   // A parameter that is not a number must not hide behind the other experts' densities.
   if (!moving_parameters(state.mixture).is_finite()) state.objective = arma::datum::nan;
   ++result_.passes;
@@ -90,7 +90,7 @@ void EmRun::evaluate(State& state) {
 }
 
 void EmRun::accept(const State& state) {
-  result_.trace.push_back(state.sums.log_likelihood);
+  result_.trace.push_back(state.sums.joint());
   result_.penalised.push_back(state.objective);
   result_.stretch.push_back(stretch_);
 }
@@ -125,7 +125,7 @@ bool EmRun::em_step(State& state, bool refresh, double& start) {
     // The objective changes with the penalties: what is compared is the old place under the new ones.
     ++stretch_;
     copy_penalties(next.mixture, state.mixture);
-    state.objective = state.sums.log_likelihood + log_prior(state.mixture);
+    state.objective = state.sums.joint() + log_prior(state.mixture);
   }
   start = state.objective;
   evaluate(next);
@@ -192,7 +192,7 @@ EmResult EmRun::run(Mixture& mixture) {
   State state{mixture, {}, 0};
   evaluate(state);
   accept(state);
-  double last = state.sums.log_likelihood;
+  double last = state.sums.joint();
   while (std::isfinite(state.objective) && !spent()) {
     if (!cycle(state)) {
       // Penalties of an earlier place can stand in the way: once more under those of this one.
@@ -203,8 +203,8 @@ EmResult EmRun::run(Mixture& mixture) {
       if (!spent()) result_.status = EmResult::Status::converged;
       break;
     }
-    const double change = std::abs(state.sums.log_likelihood - last);
-    last = state.sums.log_likelihood;
+    const double change = std::abs(state.sums.joint() - last);
+    last = state.sums.joint();
     const double small = std::max(options_.tolerance * state.sums.weight, options_.enough);
     // At a penalised optimum the likelihood itself still has a slope: it must have settled too.
     refresh_next_ = gain_ < small && change < (evidence() ? 10 : 1) * small;

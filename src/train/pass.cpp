@@ -12,13 +12,15 @@ struct Layout {
   std::size_t experts_count, gate, experts;
   explicit Layout(const Mixture& m)
       : experts_count(m.count()), gate(m.gate->sums()), experts(m.experts->sums()) {}
-  std::size_t size() const { return 2 + experts_count + gate + experts; }
+  static constexpr std::size_t kScalars = 3;  // log-likelihood, weight, log density of the features
+  std::size_t size() const { return kScalars + experts_count + gate + experts; }
 };
 
 /// What a worker keeps between blocks.
 struct Work {
   Posterior posterior;
   mat weighted;  // n x K: responsibility x weight
+  vec input;     // n: log density of the features
 };
 
 void add_block(const Mixture& mixture, const Layout& layout, const Block& block, Work& work,
@@ -26,10 +28,12 @@ void add_block(const Mixture& mixture, const Layout& layout, const Block& block,
   const Posterior& p = work.posterior;
   work.weighted = p.responsibility;
   const uword n = block.rows;
+  const bool density = mixture.gate->log_input(p.batch, work.input);
   for (uword i = 0; i < n; ++i) {
     const double w = block.weight ? block.weight[i] : 1.0;
     sums[0] += w * p.log_likelihood[i];
     sums[1] += w;
+    if (density) sums[2] += w * work.input[i];
   }
   for (uword k = 0; k < layout.experts_count; ++k) {
     double* r = work.weighted.colptr(k);
@@ -38,9 +42,9 @@ void add_block(const Mixture& mixture, const Layout& layout, const Block& block,
       if (block.weight) r[i] *= block.weight[i];
       rows += r[i];
     }
-    sums[2 + k] += rows;
+    sums[Layout::kScalars + k] += rows;
   }
-  const std::size_t at = 2 + layout.experts_count;
+  const std::size_t at = Layout::kScalars + layout.experts_count;
   mixture.gate->add(p.batch, p.gate, work.weighted, sums.subspan(at, layout.gate));
   mixture.experts->add(p.batch, work.weighted, sums.subspan(at + layout.gate, layout.experts));
 }
@@ -59,13 +63,15 @@ void run_pass(const Mixture& mixture, const Source& source, const Compute& compu
   });
   out.log_likelihood = total[0];
   out.weight = total[1];
+  out.log_input = total[2];
   const auto part = [&](std::size_t begin, std::size_t size) {
     return std::vector<double>(total.begin() + static_cast<std::ptrdiff_t>(begin),
                                total.begin() + static_cast<std::ptrdiff_t>(begin + size));
   };
-  out.rows = part(2, layout.experts_count);
-  out.gate = part(2 + layout.experts_count, layout.gate);
-  out.experts = part(2 + layout.experts_count + layout.gate, layout.experts);
+  const std::size_t at = Layout::kScalars + layout.experts_count;
+  out.rows = part(Layout::kScalars, layout.experts_count);
+  out.gate = part(at, layout.gate);
+  out.experts = part(at + layout.gate, layout.experts);
 }
 
 }  // namespace
@@ -88,6 +94,29 @@ void region_pass(const Mixture& mixture, const Schema& schema, const Source& sou
         for (uword i = 0; i < block.rows; ++i) work.responsibility(i, region[block.first + i]) += firmness;
       },
       out);
+}
+
+void given_pass(const Mixture& mixture, const Schema& schema, const Source& source, const Compute& compute,
+                const mat& responsibility, PassSums& out) {
+  run_pass(
+      mixture, source, compute,
+      [&](const Block& block, Posterior& work) {
+        posterior(mixture, schema, block, work);
+        work.responsibility = responsibility.rows(block.first, block.first + block.rows - 1);
+      },
+      out);
+}
+
+mat responsibilities(const Mixture& mixture, const Schema& schema, const Source& source) {
+  mat out(source.rows(), mixture.count());
+  Posterior work;
+  BlockData buffer;
+  for (std::size_t b = 0; b < source.blocks(); ++b) {
+    const Block block = source.read(b, buffer);
+    posterior(mixture, schema, block, work);
+    out.rows(block.first, block.first + block.rows - 1) = work.responsibility;
+  }
+  return out;
 }
 
 std::vector<std::uint32_t> hard_partition(const Mixture& mixture, const Schema& schema,

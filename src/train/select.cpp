@@ -2,94 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
-#include <mutex>
 #include <numeric>
 
 #include "moekit/error.hpp"
+#include "train/grow.hpp"
 #include "train/starts.hpp"
 
 namespace moekit::train {
 
 namespace {
 
-constexpr std::uint64_t kSampleRows = 16384;     // starts and short runs see at most so many rows
-constexpr std::uint64_t kParallelRows = 65536;   // below, starts run side by side; above, rows are shared out
-constexpr std::uint64_t kDearPass = 20'000'000;  // rows x features x experts: finish one start only
+constexpr std::uint64_t kDearPass = 20'000'000;       // rows x features x experts: finish one start only
 constexpr std::uint64_t kFinishAllWork = 20'000'000;  // rows x features x experts x restarts: finish all
-constexpr int kShortPasses = 12, kSamplePasses = 100;
-constexpr int kRegionPasses = 3;
-constexpr double kFirmness = 0.95;
-
-/// Rows for the starts: all, or a random sample in the order of the rows.
-MemorySource sample_rows(const Source& source, std::uint64_t seed) {
-  Rng rng(seed, 0x5a3b1e);
-  std::vector<std::uint64_t> rows;
-  std::uint64_t wanted = kSampleRows, left = source.rows();
-  for (std::uint64_t i = 0; i < source.rows() && wanted > 0; ++i, --left)
-    if (rng.below(left) < wanted) {
-      rows.push_back(i);
-      --wanted;
-    }
-  return take_rows(source, rows);
-}
-
-/// Parameters from a partition: a few M steps with fixed responsibilities.
-void fit_regions(Mixture& mixture, const SearchTask& task, const Source& rows, const Compute& compute,
-                 const std::vector<std::uint32_t>& region) {
-  PassSums sums;
-  for (int pass = 0; pass < kRegionPasses; ++pass) {
-    region_pass(mixture, task.schema, rows, compute, region, kFirmness, sums);
-    mixture.gate->update(sums.gate, task.penalty);
-    mixture.experts->update(sums.experts, task.penalty);
-  }
-}
-
-/// Progress and the wish to stop, from many threads.
-class Progress {
- public:
-  Progress(const OnIteration& call, int starts) : call_(call), starts_(starts) {}
-  Watch watch(int start) {
-    return [this, start](int pass, double log_likelihood) {
-      if (!call_) return true;
-      const std::lock_guard lock(mutex_);
-      if (!stopped_ && call_({start, starts_, pass, log_likelihood}) == Next::stop) stopped_ = true;
-      return !stopped_;
-    };
-  }
-  bool stopped() const { return stopped_; }
-
- private:
-  const OnIteration& call_;
-  int starts_;
-  std::mutex mutex_;
-  bool stopped_ = false;
-};
-
-}  // namespace
-
-Penalty penalty_of(const FitOptions& o, const Schema& schema) {
-  Penalty p;
-  p.mode = o.ridge_mode;
-  if (p.mode == Penalty::Mode::fixed && o.ridge == 0) p.mode = Penalty::Mode::none;
-  p.ridge = o.ridge;
-  p.lasso = o.lasso;
-  if (p.mode != Penalty::Mode::none && schema.target.task == Task::regression && schema.target.step > 0)
-    p.noise_floor = schema.target.step / std::sqrt(12.0) / schema.target.sd;
-  return p;
-}
-
-EmOptions em_options(const SearchTask& task, int passes) {
-  EmOptions o;
-  o.penalty = task.penalty;
-  o.max_passes = passes;
-  const bool evidence = task.penalty.mode == Penalty::Mode::evidence;
-  // Under the evidence a thousandth of a log unit is far below what the penalties decide.
-  o.tolerance = task.options.tolerance > 0 ? task.options.tolerance : (evidence ? 5e-6 : 3e-11);
-  o.accelerate = task.penalty.lasso == 0;  // between two sparse places lies a dense one
-  o.enough = evidence && task.options.tolerance == 0 ? 1e-3 : 0;
-  return o;
-}
+constexpr int kSamplePasses = 100;
 
 namespace {
 
@@ -108,33 +33,46 @@ void judge(Candidate& c, const SearchTask& task) {
   }
 }
 
-void run(Candidate& c, const SearchTask& task, const Source& rows, const Compute& compute, int passes,
-         const Watch& watch) {
-  c.result = run_em(c.mixture, task.schema, rows, em_options(task, passes), compute, watch);
-  c.start.log_likelihood = c.result.log_likelihood + c.result.sums.weight * log_unit(task.schema.target);
-  c.start.score = c.result.objective;
-  c.start.iterations += c.result.passes;
+/// The starts of a search, in turn; what begins from given parameters comes after them.
+std::vector<std::string> kinds_of_starts(const SearchTask& task, const Mixture& prototype) {
+  if (!task.options.initial_region.empty()) return {"given"};
+  if (prototype.count() == 1) return {"single"};
+  const std::vector<std::string>& kinds =
+      gate_traits(prototype.gate->name()).hierarchy ? hierarchy_start_kinds() : start_kinds();
+  std::vector<std::string> all;
+  for (int i = 0; i < std::max(1, task.options.restarts); ++i) all.push_back(kinds[i % kinds.size()]);
+  if (task.grown && task.grown->count() == prototype.count()) all.push_back("growth path");
+  return all;
 }
 
-/// Before a start is run: a fit of the regions it names, on the rows it was drawn from.
+/// Every start with its short run, on the rows it was drawn from.
 std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototype, const Source& rows,
                                   Progress& progress) {
-  const FitOptions& o = task.options;
-  const bool given = !o.initial_region.empty();
-  const StartData data = given ? StartData{} : start_data(prototype, task.schema, rows);
-  const int starts = given || prototype.count() == 1 ? 1 : std::max(1, o.restarts);
-  std::vector<Candidate> all(starts, Candidate{{}, prototype, {}});
+  const std::vector<std::string> kinds = kinds_of_starts(task, prototype);
+  const bool drawn = prototype.count() > 1 && task.options.initial_region.empty();
+  const StartData data = drawn ? start_data(prototype, task.schema, rows) : StartData{};
+  std::vector<Candidate> all(kinds.size(), Candidate{{}, prototype, {}});
   for_each_start(all.size(), rows.rows(), task.compute, [&](std::size_t i, const Compute& own) {
     Candidate& c = all[i];
-    const auto& kinds = start_kinds();
-    c.start.kind = given ? "given" : (prototype.count() == 1 ? "single" : kinds[i % kinds.size()]);
-    std::vector<std::uint32_t> region(rows.rows(), 0);
-    if (given)
-      region = o.initial_region;
-    else if (prototype.count() > 1)
-      region = draw_start(c.start.kind, data, prototype.count(), Rng(o.seed, 1 + i));
-    fit_regions(c.mixture, task, rows, own, region);
-    run(c, task, rows, own, kShortPasses, progress.watch(static_cast<int>(i)));
+    c.start.kind = kinds[i];
+    const Watch watch = progress.watch(static_cast<int>(i));
+    if (kinds[i] == "growth path") {
+      c.mixture = *task.grown;
+    } else if (kinds[i] == "grown") {
+      Grower grower(task, prototype, rows, own, i, watch);
+      grower.grow_to(prototype.count());
+      grower.improve();
+      c.mixture = grower.mixture();
+    } else {
+      std::vector<std::uint32_t> region(rows.rows(), 0);
+      if (!task.options.initial_region.empty())
+        region = task.options.initial_region;
+      else if (drawn)
+        region = draw_start(kinds[i], data, prototype.count(), Rng(task.options.seed, 1 + i));
+      fit_regions(c.mixture, task, rows, own, region);
+    }
+    run(c, task, rows, own, kShortPasses, watch);
+    if (c.mixture.count() < prototype.count()) return refuse(c, "fewer experts could be told apart");
     if (!std::isfinite(c.start.score)) refuse(c, "not a number");
   });
   return all;
@@ -204,17 +142,6 @@ void compare_partitions(std::vector<Candidate>& all, const SearchTask& task, con
 
 }  // namespace
 
-void for_each_start(std::size_t count, std::uint64_t rows, const Compute& compute,
-                    const std::function<void(std::size_t, const Compute&)>& one) {
-  if (rows > kParallelRows) {
-    for (std::size_t i = 0; i < count; ++i) one(i, compute);
-    return;
-  }
-  Compute single = compute;
-  single.threads = 1;
-  parallel_for(count, compute, [&](std::size_t i) { one(i, single); });
-}
-
 double partition_difference(const std::vector<std::uint32_t>& a, const std::vector<std::uint32_t>& b,
                             std::size_t regions) {
   if (a.empty()) return 0;
@@ -238,7 +165,8 @@ double partition_difference(const std::vector<std::uint32_t>& a, const std::vect
 
 std::vector<Candidate> search(const SearchTask& task, const Mixture& prototype, bool& stopped) {
   const bool sampled = task.source.rows() > kSampleRows && task.options.initial_region.empty();
-  const MemorySource sample = sampled ? sample_rows(task.source, task.options.seed) : MemorySource{};
+  const MemorySource sample =
+      sampled ? sample_rows(task.source, kSampleRows, task.options.seed) : MemorySource{};
   const Source& rows = sampled ? static_cast<const Source&>(sample) : task.source;
   Progress progress(task.on_iteration, std::max(1, task.options.restarts));
   std::vector<Candidate> all = short_runs(task, prototype, rows, progress);

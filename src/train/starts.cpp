@@ -263,6 +263,12 @@ const std::vector<std::string>& start_kinds() {
   return kinds;
 }
 
+const std::vector<std::string>& hierarchy_start_kinds() {
+  static const std::vector<std::string> kinds{"grown", "tree",  "k-means", "grown",  "lines",
+                                              "joint", "grown", "voronoi", "slices", "residuals"};
+  return kinds;
+}
+
 std::vector<std::uint32_t> draw_start(const std::string& kind, const StartData& data, uword k, Rng rng) {
   if (kind == "tree") return tree(data, k, rng);
   if (kind == "k-means") return k_means(data.x, k, rng);

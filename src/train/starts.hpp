@@ -27,6 +27,9 @@ StartData start_data(const Mixture& mixture, const Schema& schema, const Source&
 ///   random       every row anywhere
 const std::vector<std::string>& start_kinds();
 
+/// The same for a hierarchy. "grown" is no partition: it is Grower's.
+const std::vector<std::string>& hierarchy_start_kinds();
+
 /// A region (0 .. K - 1) for each row.
 std::vector<std::uint32_t> draw_start(const std::string& kind, const StartData& data, uword experts, Rng rng);
 

@@ -1,0 +1,88 @@
+#include "train/start_run.hpp"
+
+#include "moekit/rng.hpp"
+
+namespace moekit::train {
+
+namespace {
+
+constexpr std::uint64_t kParallelRows = 65536;  // below, starts run side by side; above, rows are shared out
+constexpr int kRegionPasses = 3;
+constexpr double kFirmness = 0.95;
+
+}  // namespace
+
+Penalty penalty_of(const FitOptions& o, const Schema& schema) {
+  Penalty p;
+  p.mode = o.ridge_mode;
+  if (p.mode == Penalty::Mode::fixed && o.ridge == 0) p.mode = Penalty::Mode::none;
+  p.ridge = o.ridge;
+  p.lasso = o.lasso;
+  if (p.mode != Penalty::Mode::none && schema.target.task == Task::regression && schema.target.step > 0)
+    p.noise_floor = schema.target.step / std::sqrt(12.0) / schema.target.sd;
+  return p;
+}
+
+EmOptions em_options(const SearchTask& task, int passes) {
+  EmOptions o;
+  o.penalty = task.penalty;
+  o.max_passes = passes;
+  const bool evidence = task.penalty.mode == Penalty::Mode::evidence;
+  // Under the evidence a thousandth of a log unit is far below what the penalties decide.
+  o.tolerance = task.options.tolerance > 0 ? task.options.tolerance : (evidence ? 5e-6 : 3e-11);
+  o.accelerate = task.penalty.lasso == 0;  // between two sparse places lies a dense one
+  o.enough = evidence && task.options.tolerance == 0 ? 1e-3 : 0;
+  return o;
+}
+
+Watch Progress::watch(int start) {
+  return [this, start](int pass, double log_likelihood) {
+    if (!call_) return true;
+    const std::lock_guard lock(mutex_);
+    if (!stopped_ && call_({start, starts_, pass, log_likelihood}) == Next::stop) stopped_ = true;
+    return !stopped_;
+  };
+}
+
+MemorySource sample_rows(const Source& source, std::uint64_t most, std::uint64_t seed) {
+  Rng rng(seed, 0x5a3b1e);
+  std::vector<std::uint64_t> rows;
+  std::uint64_t wanted = most, left = source.rows();
+  for (std::uint64_t i = 0; i < source.rows() && wanted > 0; ++i, --left)
+    if (rng.below(left) < wanted) {
+      rows.push_back(i);
+      --wanted;
+    }
+  return take_rows(source, rows);
+}
+
+void fit_regions(Mixture& mixture, const SearchTask& task, const Source& rows, const Compute& compute,
+                 const std::vector<std::uint32_t>& region) {
+  PassSums sums;
+  for (int pass = 0; pass < kRegionPasses; ++pass) {
+    region_pass(mixture, task.schema, rows, compute, region, kFirmness, sums);
+    mixture.gate->update(sums.gate, task.penalty);
+    mixture.experts->update(sums.experts, task.penalty);
+  }
+}
+
+void run(Candidate& c, const SearchTask& task, const Source& rows, const Compute& compute, int passes,
+         const Watch& watch) {
+  c.result = run_em(c.mixture, task.schema, rows, em_options(task, passes), compute, watch);
+  c.start.log_likelihood = c.result.log_likelihood + c.result.sums.weight * log_unit(task.schema.target);
+  c.start.score = c.result.objective;
+  c.start.iterations += c.result.passes;
+}
+
+void for_each_start(std::size_t count, std::uint64_t rows, const Compute& compute,
+                    const std::function<void(std::size_t, const Compute&)>& one) {
+  if (rows > kParallelRows) {
+    for (std::size_t i = 0; i < count; ++i) one(i, compute);
+    return;
+  }
+  Compute single = compute;
+  single.threads = 1;
+  parallel_for(count, compute, [&](std::size_t i) { one(i, single); });
+}
+
+}  // namespace moekit::train
