@@ -142,6 +142,8 @@ void compare_partitions(std::vector<Candidate>& all, const SearchTask& task, con
 
 }  // namespace
 
+}  // namespace
+
 double partition_difference(const std::vector<std::uint32_t>& a, const std::vector<std::uint32_t>& b,
                             std::size_t regions) {
   if (a.empty()) return 0;
