@@ -26,7 +26,7 @@ class PoissonKernel final : public Kernel {
   void log_density(const KernelRows& r, double* out) const override {
     for (uword i = 0; i < r.n; ++i)
       out[i] = r.y[i] * std::clamp(r.location[i], -100.0, 100.0) - mean_of(r.location[i]) -
-               std::lgamma(r.y[i] + 1);
+               log_gamma(r.y[i] + 1);
   }
   void derivatives(const KernelRows& r, KernelDerivatives& out) const override {
     for (uword i = 0; i < r.n; ++i) {
@@ -51,7 +51,7 @@ class NegativeBinomialKernel final : public Kernel {
   void log_density(const KernelRows& r, double* out) const override {
     for (uword i = 0; i < r.n; ++i) {
       const double m = mean_of(r.location[i]), y = r.y[i], size = 1 / r.scale[i];
-      out[i] = std::lgamma(y + size) - std::lgamma(size) - std::lgamma(y + 1) - size * std::log1p(m / size) -
+      out[i] = log_gamma(y + size) - log_gamma(size) - log_gamma(y + 1) - size * std::log1p(m / size) -
                y * std::log1p(size / m);
     }
   }
@@ -92,7 +92,7 @@ class GammaKernel final : public Kernel {
     for (uword i = 0; i < r.n; ++i) {
       const double m = mean_of(r.location[i]), a = 1 / (r.scale[i] * r.scale[i]);
       const double ratio = r.y[i] / m;
-      out[i] = a * (std::log(a) + std::log(ratio) - ratio) - std::lgamma(a) - std::log(r.y[i]);
+      out[i] = a * (std::log(a) + std::log(ratio) - ratio) - log_gamma(a) - std::log(r.y[i]);
     }
   }
   void derivatives(const KernelRows& r, KernelDerivatives& out) const override {

@@ -1,9 +1,16 @@
 #pragma once
+#include <cmath>
 #include <string_view>
 
 #include "linalg.hpp"
 
 namespace moekit {
+
+/// ln |Gamma(x)|; std::lgamma would write a global.
+inline double log_gamma(double x) {
+  int sign = 0;
+  return lgamma_r(x, &sign);
+}
 
 /// n rows as one expert sees them. The target is standardised (or a count).
 struct KernelRows {

@@ -59,7 +59,7 @@ class StudentKernel final : public Kernel {
   }
   void log_density(const KernelRows& r, double* out) const override {
     const double v = r.shape;
-    const double constant = std::lgamma(0.5 * (v + 1)) - std::lgamma(0.5 * v) - 0.5 * std::log(v * M_PI);
+    const double constant = log_gamma(0.5 * (v + 1)) - log_gamma(0.5 * v) - 0.5 * std::log(v * M_PI);
     for (uword i = 0; i < r.n; ++i) {
       const double z = (r.y[i] - r.location[i]) / r.scale[i];
       out[i] = constant - std::log(r.scale[i]) - 0.5 * (v + 1) * std::log1p(z * z / v);
