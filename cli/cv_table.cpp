@@ -10,6 +10,7 @@ namespace moekit::cli {
 CvTable::CvTable(const Schema& schema, std::uint32_t folds, std::vector<CvResult> results,
                  const std::vector<std::uint32_t>& cluster)
     : classes_(schema.target.task == Task::classification),
+      task_(task_name(schema.target.task)),
       grouped_(!cluster.empty()),
       target_(schema.target.name),
       rows_(results.front().scores.nll.size()),
@@ -49,7 +50,7 @@ Json CvTable::json() const {
     results.push_back(std::move(entry));
   }
   Json json{{"n", rows_}, {"folds", folds_}, {"target", target_}};
-  json["task"] = classes_ ? "classification" : "regression";
+  json["task"] = task_;
   json["standard_errors"] = grouped_ ? "groups" : "rows";
   json["results"] = std::move(results);
   json["choice"] = table_[chosen_].experts;

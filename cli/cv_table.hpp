@@ -33,7 +33,9 @@ class CvTable {
     Estimate nll, error, gain;  ///< error: rmse or accuracy; gain: nll less that of K = 1
     double seconds;
   };
-  bool classes_, grouped_;
+  bool classes_;
+  std::string task_;
+  bool grouped_;
   std::string target_;
   std::uint64_t rows_;
   std::uint32_t folds_;

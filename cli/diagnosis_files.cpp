@@ -157,6 +157,7 @@ Json summary_json(const Model& model, const Diagnosis& d) {
                           {"max_over_mean", json_number(d.max_over_mean)}};
   json["gate_entropy"] = json_number(d.gate_entropy);
   json["gate_entropy_max"] = std::log(static_cast<double>(d.regions.size()));
+  json["ensemble"] = {{"members", model.members.size()}, {"spread", json_number(d.member_spread)}};
   json["boundary_share"] = json_number(d.boundary_share);
   json["outlier_share"] = d.has_target ? json_number(d.outlier_share) : Json(nullptr);
   json["dead_experts"] = Json::array();
@@ -204,6 +205,9 @@ std::string diagnosis_text(const Model& model, const Diagnosis& d) {
   text += "boundary " + percent(d.boundary_share) + " of rows, gate entropy " +
           brief_amount(d.gate_entropy, 3) + ", largest share " + brief(d.max_over_mean, 3) +
           " times the mean\n";
+  if (model.members.size() > 1)
+    text += "ensemble of " + counted(model.members.size(), "member") + ", mean spread between them " +
+            brief(d.member_spread, 4) + "; the partition is that of the first\n";
   if (d.has_target)
     text += "outliers " + percent(d.outlier_share) + " of rows; " + metrics_line(d.metrics) + "\n";
   if (!d.dead.empty()) {

@@ -95,8 +95,12 @@ void check_args(const TrainArgs& args) {
 /// Standard errors come after the fit; what keeps some of them away becomes a note of the model.
 void add_standard_errors(const TrainArgs& args, const Table& table, const FitOptions& options, Model& model,
                          const Compute& compute, Console& console) {
-  ErrorReport report = standard_errors(model, table.source, parse_error_choice(args.standard_errors), options,
-                                       compute, progress_of_fit(console, "standard errors: "));
+  const ErrorChoice choice = parse_error_choice(args.standard_errors);
+  // Laplace's approximation and the sandwich need derivatives, which an L1 penalty lacks where coefficients
+  // are 0.
+  if (options.lasso > 0 && choice.automatic) return;
+  ErrorReport report = standard_errors(model, table.source, choice, options, compute,
+                                       progress_of_fit(console, "standard errors: "));
   model.standard_errors = std::move(report.errors);
   for (std::string& note : report.notes) model.provenance.notes.push_back(std::move(note));
 }
@@ -111,6 +115,10 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
   double fraction = 0;
   if (parse_number(args.validation, fraction) && !(fraction > 0 && fraction < 1))
     throw Error(Errc::usage, "--validation: " + args.validation + " is not a share between 0 and 1");
+  const ErrorChoice errors = parse_error_choice(args.standard_errors);
+  if (args.fit.fit.lasso > 0 && !errors.automatic && errors.kind != ErrorKind::none &&
+      errors.kind != ErrorKind::bootstrap)
+    throw Error(Errc::usage, "--standard-errors: under --lasso there is only the bootstrap; give bootstrap");
   Compute compute;
   compute.threads = common.threads;
   Table table = read_training_table(args.fit, read_options(args.fit), console);

@@ -17,7 +17,7 @@ constexpr std::uint64_t kQuantileRows = 20000;
 /// much.
 std::uint32_t default_bins(std::uint64_t rows) {
   const double cube_root = std::cbrt(static_cast<double>(rows));
-  return static_cast<std::uint32_t>(std::clamp(std::lround(0.6 * cube_root), 4l, 12l));
+  return static_cast<std::uint32_t>(std::clamp(std::lround(1.2 * cube_root), 5l, 12l));
 }
 
 /// Present values of each numeric input that gets a curve, sorted; every `stride`-th row.

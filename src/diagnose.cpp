@@ -63,7 +63,7 @@ struct Diagnoser::State {
   RegionColumns columns;
   std::vector<RegionSums> region;
   std::uint64_t rows = 0;
-  double weight = 0, known = 0, entropy = 0, boundary = 0, outlier = 0;
+  double weight = 0, known = 0, entropy = 0, boundary = 0, outlier = 0, spread = 0;
 };
 
 void Diagnoser::State::add_rows(const Block& block, const Prediction& p) {
@@ -71,6 +71,7 @@ void Diagnoser::State::add_rows(const Block& block, const Prediction& p) {
     const double w = block.weight ? block.weight[i] : 1.0;
     const PartitionRow row = partition_row(p, i);
     weight += w;
+    if (!p.member_spread.is_empty()) spread += w * p.member_spread[i];
     entropy += w * row.gate_entropy;
     if (row.boundary) boundary += w;
     if (row.outlier) outlier += w;
@@ -141,6 +142,7 @@ Diagnosis Diagnoser::diagnosis() const {
   out.rows = s.rows;
   out.has_target = s.known > 0;
   out.gate_entropy = share_of(s.entropy, s.weight);
+  out.member_spread = share_of(s.spread, s.weight);
   out.boundary_share = share_of(s.boundary, s.weight);
   out.outlier_share = share_of(s.outlier, s.known);
   const std::vector<std::vector<RegionColumn>> columns = s.columns.columns(model_.schema);

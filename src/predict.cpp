@@ -122,6 +122,38 @@ void add_probabilities(const Mixture& member, const Posterior& post, double part
     probability += part * (each.slice(k).each_col() % post.gate.col(k));
 }
 
+/// What one member says of each row: its mean, or its class probabilities.
+mat member_answer(const Mixture& member, const Posterior& post) {
+  if (member.experts->classes() > 0) {
+    mat probability;
+    add_probabilities(member, post, 1, probability);
+    return probability;
+  }
+  mat mean, sd;
+  member.experts->moments(post.batch, mean, sd);
+  return arma::sum(post.gate % mean, 1);
+}
+
+/// Variance between members, as they come (Welford).
+class MemberSpread {
+ public:
+  void add(const mat& answer) {
+    count_ += 1;
+    if (mean_.is_empty()) {
+      mean_.zeros(arma::size(answer));
+      squares_.zeros(arma::size(answer));
+    }
+    const mat before = answer - mean_;
+    mean_ += before / count_;
+    squares_ += before % (answer - mean_);
+  }
+  vec result() const { return arma::sqrt(arma::sum(squares_, 1) / count_); }
+
+ private:
+  double count_ = 0;
+  mat mean_, squares_;
+};
+
 void finish_classes(Prediction& out) {
   mat& p = out.probability;
   p.transform([](double v) { return v > kLeastProbability ? v : kLeastProbability; });
@@ -159,6 +191,7 @@ Prediction predict(const Model& model, const Block& block) {
   out.discrete = discrete(model);
   Components all;
   Posterior post;
+  MemberSpread spread;
   if (out.has_target && !classifies(model)) out.cumulative.zeros(block.rows);
   for (const Mixture& member : model.members) {
     const bool first = &member == &model.members.front();
@@ -168,6 +201,7 @@ Prediction predict(const Model& model, const Block& block) {
     else
       append(member, post, part, all);
     if (first) keep_first(post, unit, all, out);
+    if (model.members.size() > 1) spread.add(member_answer(member, post));
     if (!out.has_target) continue;
     mend_remote_rows(post);
     if (!classifies(model)) add_cumulative(member, post, post.batch.target, part, out.cumulative);
@@ -178,6 +212,7 @@ Prediction predict(const Model& model, const Block& block) {
       add_logs(out.log_density, post.log_likelihood);
     }
   }
+  if (model.members.size() > 1) out.member_spread = unit.sd * spread.result();
   if (classifies(model))
     finish_classes(out);
   else

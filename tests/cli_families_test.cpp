@@ -248,7 +248,7 @@ TEST_CASE("values that make no sense: exit code 64 and one line") {
   CHECK(one_error_line(dry));
 }
 
-TEST_CASE("cv names the task" * doctest::may_fail()) {
+TEST_CASE("cv names the task") {
   const Workshop w;
   write_table(w);
   const auto cv = json_of(good(w, "cv t.csv " + kCount +

@@ -56,6 +56,7 @@ struct Diagnosis {
   double boundary_share = 0;               ///< rows whose second gate weight is at least half the first
   double outlier_share = 0;                ///< rows whose target lies outside the central 99.9 %
   double load_cv2 = 0, max_over_mean = 0;  ///< balance of the shares
+  double member_spread = 0;                ///< mean disagreement between the members of an ensemble
   std::vector<uword> dead;                 ///< experts with a share under 1 / (100 K)
   Metrics metrics;
 };

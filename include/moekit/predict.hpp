@@ -14,7 +14,10 @@ struct Prediction {
   mat gate;                          ///< n x K, of the first member
   arma::uvec expert;                 ///< n; largest gate weight, 0-based
   mat component_mean, component_sd;  ///< n x K, of the first member
-  bool discrete = false;             ///< the target is a count: F has steps
+  /// n; empty for one member: how much the members of an ensemble disagree. The standard deviation of their
+  /// means; of classes the root of the summed variances of their probabilities.
+  vec member_spread;
+  bool discrete = false;    ///< the target is a count: F has steps
   bool has_target = false;  ///< what follows is filled only with a target in the block; NaN where missing
   vec log_density;          ///< n; ln density in the units of the target, or ln probability of its class
   mat responsibility;       ///< n x K

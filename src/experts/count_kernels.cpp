@@ -25,8 +25,8 @@ class PoissonKernel final : public Kernel {
   bool log_link() const override { return true; }
   void log_density(const KernelRows& r, double* out) const override {
     for (uword i = 0; i < r.n; ++i)
-      out[i] = r.y[i] * std::clamp(r.location[i], -100.0, 100.0) - mean_of(r.location[i]) -
-               log_gamma(r.y[i] + 1);
+      out[i] =
+          r.y[i] * std::clamp(r.location[i], -100.0, 100.0) - mean_of(r.location[i]) - log_gamma(r.y[i] + 1);
   }
   void derivatives(const KernelRows& r, KernelDerivatives& out) const override {
     for (uword i = 0; i < r.n; ++i) {
