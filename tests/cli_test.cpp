@@ -145,7 +145,7 @@ TEST_CASE("help: every command, within 80 columns, with defaults and examples") 
     CHECK(w.run("help " + command).out == help.out);
     CHECK(w.run(command + " --version").out == w.run("--version").out);
   }
-  CHECK(has(w.run("train --help").out, "number of experts, K (default: 4)"));
+  CHECK(has(w.run("train --help").out, "number of experts, or auto: found by growing on rows"));
   CHECK(w.run("--version").out.starts_with("moekit "));
 }
 

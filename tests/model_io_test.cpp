@@ -154,7 +154,7 @@ TEST_CASE("with a right checksum every field is still checked, and the place nam
   };
   refused("\"family\": \"gaussian\"", "\"family\": \"gausian\"", "known: gaussian");
   refused("\"family\": \"gaussian\"", "\"family\": \"logistic\"", "task");
-  refused("\"gate_family\": \"softmax\"", "\"gate_family\": \"tree\"", "softmax");
+  refused("\"gate_family\": \"softmax\"", "\"gate_family\": \"branch\"", "softmax");
   refused("\"column\": 1", "\"column\": 2", "column");
   refused("\"level\": 2", "\"level\": 4", "level");
   refused("\"level\": 2", "\"level\": -1", "level");
