@@ -10,7 +10,8 @@ namespace moekit {
 /// Normal priors on the coefficients of K linear predictors that share their features. Features come in
 /// groups (the linear terms, the levels of a category, the curve of an input); each group of each predictor
 /// has its precision, found by the evidence (MacKay 1992), and its coefficients are drawn towards a vector
-/// common to all predictors, itself N(0, 1 / max(1, least precision)) (partial pooling). The intercept, group 0, is free.
+/// common to all predictors, itself N(0, 1 / max(1, least precision)) (partial pooling). The intercept, group
+/// 0, is free.
 class CoefficientPrior {
  public:
   CoefficientPrior(std::vector<uword> groups, uword predictors, double least);
