@@ -149,7 +149,7 @@ Metrics Evaluator::metrics() const {
   out.r2 = s.target.squares > 0 ? 1 - s.squares / s.target.squares : 0;
   out.coverage_90 = s.covered / s.weight;
   out.crps = unit.sd * (s.crps / s.weight);
-  if (target.step > 0) out.nll_grid = -s.log_grid / s.weight;
+  if (target.step > 0 && target.task == Task::regression) out.nll_grid = -s.log_grid / s.weight;
   return out;
 }
 

@@ -171,7 +171,7 @@ RowScores row_scores(const Model& model, const Block& block) {
     y[i] = std::isnan(block.target[i]) ? 0.0 : unit.standard(block.target[i]);
   RowScores out;
   out.crps = gaussian(model) ? gaussian_crps(c, y) : integrated_crps(model, block, c, y);
-  if (target.step > 0)
+  if (target.step > 0 && target.task == Task::regression)  // counts have probabilities, no density
     out.log_grid = log_interval(model, block, c, y, target.step / unit.sd) - std::log(target.step);
   return out;
 }
