@@ -51,6 +51,7 @@ vec CoefficientPrior::step(uword k, const vec& w, const mat& curvature, const ve
 
 void CoefficientPrior::refresh(uword k, const vec& w, const vec& variance, double most) {
   const uword count = precision_.n_rows;
+  if (count == 0) return;
   vec size(count, arma::fill::zeros), trace(count, arma::fill::zeros), members(count, arma::fill::zeros);
   for (uword j = 0; j < features(); ++j) {
     if (groups_[j] == 0) continue;
@@ -100,13 +101,20 @@ double CoefficientPrior::log_prior(uword k, const vec& w) const {
 
 void CoefficientPrior::add_fields(uword k, const char* const names[3], std::vector<Field>& fields) {
   const uword count = precision_.n_rows;
-  fields.push_back({names[0], {precision_.colptr(k), count}, Field::Kind::fixed});
-  fields.push_back({names[1], {effective_.colptr(k), count}, Field::Kind::fixed});
+  const auto column = [&](mat& m) {
+    return count > 0 ? std::span<double>(m.colptr(k), count) : std::span<double>();
+  };
+  fields.push_back({names[0], column(precision_), Field::Kind::fixed});
+  fields.push_back({names[1], column(effective_), Field::Kind::fixed});
   // Common to all: with the first expert.
   if (k == 0) fields.push_back({names[2], {common_.memptr(), common_.n_elem}, Field::Kind::fixed});
 }
 
 void CoefficientPrior::select(const arma::uvec& from) {
+  if (precision_.n_rows == 0) {
+    for (mat* m : {&precision_, &effective_, &size_}) m->set_size(0, from.n_elem);
+    return;
+  }
   precision_ = precision_.cols(from).eval();
   effective_ = effective_.cols(from).eval();
   size_ = size_.cols(from).eval();

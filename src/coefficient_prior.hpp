@@ -38,7 +38,7 @@ class CoefficientPrior {
   void update_common(const mat& w);
   double log_prior(uword k, const vec& w) const;
   /// Slopes of predictor k that the data determine.
-  double effective(uword k) const { return arma::accu(effective_.col(k)); }
+  double effective(uword k) const { return effective_.is_empty() ? 0.0 : arma::accu(effective_.col(k)); }
 
   /// The penalties as fields of expert k, their names after `prefix`.
   void add_fields(uword k, const char* const names[3], std::vector<Field>& fields);

@@ -49,7 +49,7 @@ class GeneralisedExperts final : public ExpertFamily {
   std::vector<Field> fields(uword k) override;
   void select(std::span<const uword> from) override;
   mat coefficients(uword k) const override { return w_.col(k); }
-  vec noise_coefficients(uword k) const override { return v_.col(k); }
+  vec noise_coefficients(uword k) const override { return q() > 0 ? vec(v_.col(k)) : vec(); }
   double noise(uword k) const override;
   double free_parameters() const override {
     return static_cast<double>(w_.n_elem + v_.n_elem + (kernel_.has_shape() ? count() : 0));
@@ -128,8 +128,13 @@ std::vector<Field> GeneralisedExperts::fields(uword k) {
 void GeneralisedExperts::select(std::span<const uword> from) {
   const arma::uvec index(std::vector<uword>(from.begin(), from.end()));
   w_ = w_.cols(index).eval();
-  v_ = v_.cols(index).eval();
-  centre_ = centre_.cols(index).eval();
+  if (q() > 0) {
+    v_ = v_.cols(index).eval();
+    centre_ = centre_.cols(index).eval();
+  } else {
+    v_.set_size(0, index.n_elem);
+    centre_.set_size(0, index.n_elem);
+  }
   shape_ = shape_(index).eval();
   prior_.select(index);
   noise_prior_.select(index);
