@@ -115,7 +115,8 @@ TEST_CASE("poisson: counts with an offset, in every command") {
   CHECK(without["nll"].get<double>() > scores["nll"].get<double>() + 0.05);
   // One expert: close to the truth.
   good(w, "train t.csv " + kCount + " --task count --offset exposure --experts 1 -q -o m.moe");
-  for (const auto& c : inspected(w)["coefficients"]) {
+  const auto shown = inspected(w);
+  for (const auto& c : shown["coefficients"]) {
     const double truth = c["term"] == "intercept" ? 0.5 : c["term"] == "x" ? 0.6 : 0.0;
     CHECK(std::abs(c["estimate"].get<double>() - truth) <= 0.12);
   }
