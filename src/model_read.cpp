@@ -187,8 +187,10 @@ RegionShapes read_shapes(const Node& node, const Schema& schema, std::size_t exp
                               sd = positive_numbers(regions[k].at("sd"));
     if (mean.size() != columns.size() || sd.size() != columns.size())
       regions[k].fail("does not have a number for each column");
-    s.mean.row(k) = rowvec(mean);
-    s.sd.row(k) = rowvec(sd);
+    for (std::size_t j = 0; j < columns.size(); ++j) {
+      s.mean(k, j) = mean[j];
+      s.sd(k, j) = sd[j];
+    }
   }
   s.distance = node.at("distance").number();
   s.deviation = node.at("deviation").number();

@@ -147,10 +147,11 @@ Json shapes_json(const RegionShapes& shapes) {
   out["columns"] = shapes.columns;
   out["regions"] = Json::array();
   for (uword k = 0; k < shapes.mean.n_rows; ++k) {
-    const rowvec mean = shapes.mean.row(k), sd = shapes.sd.row(k);
-    Json region;
-    region["mean"] = numbers_json({mean.memptr(), mean.n_elem}, "the middle of a region");
-    region["sd"] = numbers_json({sd.memptr(), sd.n_elem}, "the spread of a region");
+    Json region = {{"mean", Json::array()}, {"sd", Json::array()}};
+    for (uword j = 0; j < shapes.mean.n_cols; ++j) {
+      region["mean"].push_back(finite(shapes.mean(k, j), "the middle of a region"));
+      region["sd"].push_back(finite(shapes.sd(k, j), "the spread of a region"));
+    }
     out["regions"].push_back(region);
   }
   out["distance"] = finite(shapes.distance, "the distance of training rows");

@@ -67,6 +67,7 @@ Regions k_means(const mat& x, uword k, Rng& rng) {
 }
 
 Regions voronoi(const mat& x, uword k, Rng& rng) {
+  if (x.n_cols == 0) return Regions(x.n_rows, 0);
   mat centres(k, x.n_cols);
   for (uword c = 0; c < k; ++c) centres.row(c) = x.row(rng.below(x.n_rows));
   return nearest(x, centres);
