@@ -197,7 +197,7 @@ Search search_experts(const train::SearchTask& task, const Bases& bases) {
     growth = train::grow_by_held_out(task, prototype(options, task.schema, bases, 1), growth_stopped);
     out.growth = growth.path;
     many.experts = growth.mixture.count();
-    many.restarts = (options.restarts + 2) / 3;  // the growth itself has been a search
+    many.restarts = (options.restarts + 1) / 2;  // the growth itself has been a search
   }
   const train::SearchTask many_task{task.schema,
                                     task.source,

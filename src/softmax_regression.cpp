@@ -252,7 +252,7 @@ void SoftmaxRegression::refresh() {
   }
   for (std::size_t g = 0; g < precision_.size(); ++g) {
     effective_[g] = std::clamp(members[g] - precision_[g] * trace_[g], 0.0, members[g]);
-    precision_[g] = evidence_precision(effective_[g], size[g], kLeastPrecision);
+    precision_[g] = evidence_precision(effective_[g], size[g], least_ * kLeastPrecision);
   }
 }
 

@@ -34,6 +34,9 @@ class SoftmaxRegression {
   std::span<double> precision() { return precision_; }
   std::span<double> effective() { return effective_; }
 
+  /// Slopes under the evidence have this precision at least, `times` what is usual.
+  void hold(double times) { least_ = times; }
+
   /// prob: n x C; x theta, soft-maxed.
   void probabilities(const mat& x, mat& prob, vec& scratch) const;
   /// out: n x parameters, d ln p(label_i | x_i) / d u. label: n x C.
@@ -72,6 +75,7 @@ class SoftmaxRegression {
   std::vector<double> effective_;  // parameters of each group that the data determine
   bool evidence_ = false;
   double lasso_ = 0;  // on the length of each feature's row of coefficients
+  double least_ = 1;  // precision of slopes, times the usual least
   // Curvature costs p times what the gradient costs and changes slowly: with many features it is summed in
   // every eighth pass only, once the first steps are done.
   bool curvature_due_ = true;

@@ -14,7 +14,9 @@ namespace {
 /// Hierarchical mixture of experts (Jordan & Jacobs 1994): a binary tree with an expert at each leaf and a
 /// logistic regression at each inner node; the weight of an expert is the product of the probabilities along
 /// its path. A node is a softmax regression of two classes, its weights the posterior mass that reaches it,
-/// with a prior of its own: one Newton step a pass. One pass sums gradient and curvature of every node.
+/// with a prior of its own: one Newton step a pass. Along a path the variances of that prior add up, so its
+/// least precision is log2 K times a flat gate's: the log odds of two experts are as free in either. One pass
+/// sums gradient and curvature of every node.
 ///
 /// Of a new gate only the number of leaves is known; its first update arranges them by the regions it is
 /// given, and takes no step.
@@ -239,6 +241,7 @@ void TreeGate::update(std::span<const double> sums, const Penalty& penalty) {
       own[p + i] = -gradient[i];
     }
     std::copy(gram, gram + packed_size(p), own.begin() + static_cast<std::ptrdiff_t>(2 * p));
+    node_[j].hold(std::log2(static_cast<double>(count())));
     node_[j].update(own, penalty);
   }
 }

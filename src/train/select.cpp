@@ -45,10 +45,30 @@ std::vector<std::string> kinds_of_starts(const SearchTask& task, const Mixture& 
   return all;
 }
 
+/// A tree of regions that a flat gate has found: a poor cut near the root is hard to mend later, while a flat
+/// gate moves all regions at once.
+void fit_flat_first(Mixture& mixture, const SearchTask& task, const Source& rows, const Compute& compute,
+                    const std::vector<std::uint32_t>& region, const Watch& watch) {
+  constexpr int kFlatPasses = 60, kGatePasses = 5;
+  Candidate flat{{}, mixture, {}};
+  const GateShape shape{mixture.count(), mixture.gate_basis.groups()};
+  flat.mixture.gate = Value<GateFamily>(make_gate("softmax", shape));
+  fit_regions(flat.mixture, task, rows, compute, region);
+  run(flat, task, rows, compute, kFlatPasses, watch);
+  mixture.experts = flat.mixture.experts;
+  const mat shares = responsibilities(flat.mixture, task.schema, rows);
+  PassSums sums;
+  for (int pass = 0; pass < kGatePasses; ++pass) {
+    given_pass(mixture, task.schema, rows, compute, shares, sums);
+    mixture.gate->update(sums.gate, task.penalty);
+  }
+}
+
 /// Every start with its short run, on the rows it was drawn from.
 std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototype, const Source& rows,
                                   Progress& progress) {
   const std::vector<std::string> kinds = kinds_of_starts(task, prototype);
+  const bool hierarchy = gate_traits(prototype.gate->name()).hierarchy;
   const bool drawn = prototype.count() > 1 && task.options.initial_region.empty();
   const StartData data = drawn ? start_data(prototype, task.schema, rows) : StartData{};
   std::vector<Candidate> all(kinds.size(), Candidate{{}, prototype, {}});
@@ -69,7 +89,10 @@ std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototy
         region = task.options.initial_region;
       else if (drawn)
         region = draw_start(kinds[i], data, prototype.count(), Rng(task.options.seed, 1 + i));
-      fit_regions(c.mixture, task, rows, own, region);
+      if (drawn && hierarchy)
+        fit_flat_first(c.mixture, task, rows, own, region, watch);
+      else
+        fit_regions(c.mixture, task, rows, own, region);
     }
     run(c, task, rows, own, kShortPasses, watch);
     if (c.mixture.count() < prototype.count()) return refuse(c, "fewer experts could be told apart");

@@ -264,8 +264,8 @@ const std::vector<std::string>& start_kinds() {
 }
 
 const std::vector<std::string>& hierarchy_start_kinds() {
-  static const std::vector<std::string> kinds{"grown", "tree",  "k-means", "grown",  "lines",
-                                              "joint", "grown", "voronoi", "slices", "residuals"};
+  static const std::vector<std::string> kinds{"grown",   "joint", "grown",  "voronoi",   "tree",
+                                              "k-means", "grown", "slices", "residuals", "lines"};
   return kinds;
 }
 
