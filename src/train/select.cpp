@@ -16,8 +16,6 @@ constexpr std::uint64_t kDearPass = 20'000'000;       // rows x features x exper
 constexpr std::uint64_t kFinishAllWork = 20'000'000;  // rows x features x experts x restarts: finish all
 constexpr int kSamplePasses = 100;
 
-namespace {
-
 void refuse(Candidate& c, const std::string& reason) {
   c.start.refused = true;
   c.start.reason = reason;
@@ -162,8 +160,6 @@ void compare_partitions(std::vector<Candidate>& all, const SearchTask& task, con
     c.start.difference = partition_difference(best, own, c.mixture.count());
   }
 }
-
-}  // namespace
 
 }  // namespace
 
