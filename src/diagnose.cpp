@@ -235,6 +235,7 @@ std::vector<Coefficient> coefficients(const Model& model) {
 
 double Coefficient::z() const {
   if (part == "noise" && term == "intercept") return std::nan("");
+  if (part == "weight" || part == "centre" || part == "spread") return std::nan("");
   return estimate / standard_error;
 }
 

@@ -41,8 +41,9 @@ struct Coefficient {
   double standard_error = std::numeric_limits<double>::quiet_NaN();  ///< of the estimate; NaN: not known
 
   /// Estimate over standard error, and how probable one at least as far from zero would be if the coefficient
-  /// were zero (normal approximation). NaN without a standard error, and for the level of the noise, whose
-  /// logarithm is zero at one unit of the target only.
+  /// were zero (normal approximation). NaN without a standard error, and where zero is no question: for the
+  /// level of the noise, whose logarithm is zero at one unit of the target only, and for weights, centres and
+  /// spreads.
   double z() const;
   double p() const;
 };

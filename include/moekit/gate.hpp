@@ -47,7 +47,8 @@ class GateFamily {
   virtual bool log_input(const Batch&, vec&) const { return false; }
 
   /// d ln g_k(x_i) / d gamma, n x parameters, in the order of the fields that move (positive ones by their
-  /// logarithm).
+  /// logarithm). With a density of the features: d ln p(x_i) g_k(x_i), as it is the joint one that is
+  /// climbed.
   virtual void scores(const Batch& batch, uword k, mat& out) const = 0;
 
   virtual std::size_t sums() const = 0;

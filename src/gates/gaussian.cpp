@@ -164,30 +164,26 @@ void GaussianGate::log_joint(const Batch& batch, mat& out, vec& all) const {
   simd::softmax_rows(out.memptr(), out.n_rows, out.n_cols, scratch.memptr(), all.memptr());
 }
 
-/// d ln g_k = d ln p_k N_k - sum_j g_j d ln p_j N_j.
+/// d ln p(k) N(x | m_k, C_k).
 void GaussianGate::scores(const Batch& batch, uword k, mat& out) const {
   const uword n = batch.rows, shift = count() - 1, centres = centre_.n_elem, diagonals = diagonal_.n_elem;
-  mat part;
-  log_prob(batch, part);
-  part = -arma::exp(part);
+  mat part(n, count()), weights;
+  part.each_row() = -arma::exp(weights_.log_weights()).t();
   part.col(k) += 1;
-  out.zeros(n, shift + centres + diagonals + lower_.n_elem);
-  mat weights;
   weights_.scores(part, weights);
+  out.zeros(n, shift + centres + diagonals + lower_.n_elem);
   if (shift > 0) out.head_cols(shift) = weights;
-  for (uword j = 0; j < count() && d_ > 0; ++j) {
-    const mat w = factor(j);
-    mat x = batch.gate.tail_cols(d_);
-    x.each_row() -= centre_.col(j).t();
-    const mat z = x * w.t();
-    const auto to = [&](uword column) { return out.col(shift + column); };
-    const mat pull = z * w;
-    for (uword a = 0, at = 0; a < d_; ++a) {
-      to(j * d_ + a) = part.col(j) % pull.col(a);
-      to(centres + j * d_ + a) = part.col(j) % (1 - w(a, a) * z.col(a) % x.col(a));
-      for (uword b = 0; b < a; ++b, ++at)
-        to(centres + diagonals + j * lower_.n_rows + at) = -part.col(j) % z.col(a) % x.col(b);
-    }
+  if (d_ == 0) return;
+  const mat w = factor(k);
+  mat x = batch.gate.tail_cols(d_);
+  x.each_row() -= centre_.col(k).t();
+  const mat z = x * w.t();
+  const mat pull = z * w;
+  for (uword a = 0, at = 0; a < d_; ++a) {
+    out.col(shift + k * d_ + a) = pull.col(a);
+    out.col(shift + centres + k * d_ + a) = 1 - w(a, a) * z.col(a) % x.col(a);
+    for (uword b = 0; b < a; ++b, ++at)
+      out.col(shift + centres + diagonals + k * lower_.n_rows + at) = -z.col(a) % x.col(b);
   }
 }
 

@@ -49,7 +49,8 @@ mat jacobian(const Model& model, const errors::Moving& moving) {
 /// "expert 2: age": what a note calls a coefficient.
 std::string label(const Coefficient& c) {
   const std::string number = std::to_string(c.expert + 1);
-  std::string text = c.part == "gate" ? "gate " + number : "expert " + number;
+  const bool expert = c.part == "expert" || c.part == "noise";
+  std::string text = (expert ? "expert" : c.part) + " " + number;
   if (c.part == "noise") text += " noise";
   if (!c.output.empty()) text += ", " + c.output;
   return text + ": " + c.term;
