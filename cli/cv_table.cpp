@@ -12,9 +12,9 @@ CvTable::CvTable(const Schema& schema, std::uint32_t folds, std::vector<CvResult
     : classes_(schema.target.task == Task::classification),
       task_(task_name(schema.target.task)),
       grouped_(!cluster.empty()),
-      target_(schema.target.name),
       rows_(results.front().scores.nll.size()),
       folds_(folds) {
+  for (uword j = 0; j < schema.targets(); ++j) targets_.push_back(schema.target_at(j).name);
   const HeldOutScores& one = results.front().scores;
   for (const CvResult& result : results) {
     const HeldOutScores& s = result.scores;
@@ -49,7 +49,8 @@ Json CvTable::json() const {
     entry["seconds"] = json_number(row.seconds);
     results.push_back(std::move(entry));
   }
-  Json json{{"n", rows_}, {"folds", folds_}, {"target", target_}};
+  Json json{{"n", rows_}, {"folds", folds_}};
+  json["target"] = targets_.size() == 1 ? Json(targets_[0]) : Json(targets_);
   json["task"] = task_;
   json["standard_errors"] = grouped_ ? "groups" : "rows";
   json["results"] = std::move(results);
@@ -76,8 +77,8 @@ std::string CvTable::text(const Console& console) const {
     cells.push_back(seconds_text(row.seconds));
     table.row(std::move(cells));
   }
-  std::string out = console.out_heading("Held-out figures for '" + target_ + "', " + std::to_string(folds_) +
-                                        " folds, " + counted(rows_, "row")) +
+  std::string out = console.out_heading("Held-out figures for '" + join(targets_, "' and '") + "', " +
+                                        std::to_string(folds_) + " folds, " + counted(rows_, "row")) +
                     "\n";
   const std::string lines = table.text();
   for (std::size_t begin = 0; begin < lines.size();) {

@@ -36,7 +36,7 @@ class CvTable {
   bool classes_;
   std::string task_;
   bool grouped_;
-  std::string target_;
+  std::vector<std::string> targets_;
   std::uint64_t rows_;
   std::uint32_t folds_;
   std::vector<Row> table_;
