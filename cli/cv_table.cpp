@@ -18,8 +18,12 @@ CvTable::CvTable(const Schema& schema, std::uint32_t folds, std::vector<CvResult
   const HeldOutScores& one = results.front().scores;
   for (const CvResult& result : results) {
     const HeldOutScores& s = result.scores;
-    Row row{result.experts, weighted_mean(s.nll, s.weight, cluster), weighted_mean(s.loss, s.weight, cluster),
-            paired_difference(s.nll, one.nll, s.weight, cluster), result.seconds};
+    Row row{result.experts,
+            result.found,
+            weighted_mean(s.nll, s.weight, cluster),
+            weighted_mean(s.loss, s.weight, cluster),
+            paired_difference(s.nll, one.nll, s.weight, cluster),
+            result.seconds};
     if (classes_) {
       row.error.value = 1 - row.error.value;  // of wrong answers: accuracy
     } else {
@@ -34,6 +38,13 @@ CvTable::CvTable(const Schema& schema, std::uint32_t folds, std::vector<CvResult
   while (chosen_ < best && !(table_[chosen_].nll.value <= table_[best].nll.value + error)) ++chosen_;
 }
 
+/// "4", or "auto: 3-5".
+std::string CvTable::Row::experts_text() const {
+  if (experts > 0) return std::to_string(experts);
+  const auto [least, most] = std::minmax_element(found.begin(), found.end());
+  return "auto: " + std::to_string(*least) + (*least < *most ? "-" + std::to_string(*most) : "");
+}
+
 Json CvTable::json() const {
   Json results = Json::array();
   const auto put = [](Json& entry, const std::string& key, const Estimate& estimate) {
@@ -41,7 +52,8 @@ Json CvTable::json() const {
     entry[key + "_se"] = json_number(estimate.error);
   };
   for (const Row& row : table_) {
-    Json entry{{"experts", row.experts}};
+    Json entry{{"experts", row.experts_json()}};
+    if (row.experts == 0) entry["found"] = row.found;
     put(entry, "nll", row.nll);
     put(entry, classes_ ? "accuracy" : "rmse", row.error);
     if (classes_) put(entry, "log_loss", row.nll);
@@ -54,7 +66,7 @@ Json CvTable::json() const {
   json["task"] = task_;
   json["standard_errors"] = grouped_ ? "groups" : "rows";
   json["results"] = std::move(results);
-  json["choice"] = table_[chosen_].experts;
+  json["choice"] = table_[chosen_].experts_json();
   json["rule"] = "fewest experts whose nll is within one standard error of the best";
   return json;
 }
@@ -68,7 +80,7 @@ std::string CvTable::text(const Console& console) const {
     table.column(heading, right);
   for (std::size_t i = 0; i < table_.size(); ++i) {
     const Row& row = table_[i];
-    std::vector<std::string> cells = {i == chosen_ ? "*" : "", std::to_string(row.experts)};
+    std::vector<std::string> cells = {i == chosen_ ? "*" : "", row.experts_text()};
     for (const Estimate* estimate : {&row.nll, &row.error, &row.gain}) {
       const bool own = estimate == &row.gain && i == 0;
       cells.push_back(own ? "-" : brief(estimate->value, 5));
