@@ -84,6 +84,8 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
   write_text(folder.file("experts.csv"), experts_csv(model, diagnosis));
   write_text(folder.file("coefficients.csv"), coefficients_csv(diagnosis));
   write_text(folder.file("regions.csv"), regions_csv(diagnosis));
+  write_text(folder.file("rules.csv"), rules_csv(diagnosis));
+  write_text(folder.file("gate.csv"), gate_csv(diagnosis));
   write_text(folder.file("summary.json"), summary);
   if (console.verbose()) console.print(counted(rows, "row") + " scored by " + args.model + "\n");
   write_standard_output(args.json ? summary : diagnosis_text(model, diagnosis));
@@ -101,9 +103,10 @@ void add_diagnose(CLI::App& program, Command& command) {
       command.common);
   sub->add_option("MODEL", args->model, "model file that train wrote")->required();
   sub->add_option("DATA", args->data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
-  sub->add_option("-o,--output", args->directory,
-                  "directory for partition.csv, experts.csv, coefficients.csv, regions.csv and summary.json; "
-                  "created if needed")
+  sub->add_option(
+         "-o,--output", args->directory,
+         "directory for partition.csv, experts.csv, coefficients.csv, regions.csv, rules.csv, gate.csv and "
+         "summary.json; created if needed")
       ->type_name("DIR")
       ->required()
       ->group("Output");
