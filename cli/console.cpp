@@ -1,7 +1,5 @@
 #include "console.hpp"
 
-#include "text.hpp"
-
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -10,6 +8,7 @@
 #include <cstdlib>
 
 #include "interrupt.hpp"
+#include "text.hpp"
 
 namespace moekit::cli {
 
