@@ -24,6 +24,7 @@
 #include "moekit/predict.hpp"
 #include "moekit/region_shape.hpp"
 #include "moekit/rng.hpp"
+#include "moekit/routing.hpp"
 #include "moekit/schema.hpp"
 #include "moekit/simulate.hpp"
 #include "moekit/source.hpp"
