@@ -10,6 +10,7 @@
 /// over all blocks whatever a training step needs; fit() repeats: sum, update, report.
 #include "moekit/basis.hpp"
 #include "moekit/block.hpp"
+#include "moekit/checkpoint.hpp"
 #include "moekit/conformal.hpp"
 #include "moekit/csv.hpp"
 #include "moekit/diagnose.hpp"

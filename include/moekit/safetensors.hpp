@@ -33,8 +33,8 @@ class Safetensors {
   /// `count` values from number `first` on as float32, exactly (F64: rounded). Errors: Errc::model_format for
   /// types other than F32, BF16, F16 and F64, Errc::internal for values beyond the tensor.
   void read(const TensorInfo& tensor, std::uint64_t first, std::uint64_t count, float* out) const;
-  /// Lets the mapped pages of a tensor go.
-  void release(const TensorInfo& tensor) const;
+  /// Lets the mapped pages of these values go.
+  void release(const TensorInfo& tensor, std::uint64_t first, std::uint64_t count) const;
 
  private:
   struct Mapping;

@@ -183,8 +183,9 @@ void Safetensors::read(const TensorInfo& tensor, std::uint64_t first, std::uint6
   }
 }
 
-void Safetensors::release(const TensorInfo& tensor) const {
-  mapping_->file.release(data_ + tensor.begin, data_ + tensor.end);
+void Safetensors::release(const TensorInfo& tensor, std::uint64_t first, std::uint64_t count) const {
+  const std::uint64_t begin = data_ + tensor.begin + first * dtype_bytes(tensor.dtype);
+  mapping_->file.release(begin, begin + count * dtype_bytes(tensor.dtype));
 }
 
 }  // namespace moekit
