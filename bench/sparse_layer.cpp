@@ -8,6 +8,7 @@
 //   fma TYPE THREADS              10^9 multiply-adds a thread in registers (f32), or products from the cache
 //   sgemm M N K THREADS           OpenBLAS
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -126,16 +127,17 @@ double read_memory(std::size_t megabytes, int threads) {
   }
   Compute compute;
   compute.threads = threads;
-  static volatile std::uint64_t sink;
+  std::atomic<std::uint64_t> total{0};  // keeps the sums from being left out
   const std::size_t pieces = static_cast<std::size_t>(threads);
   return seconds([&] {
     parallel_for(pieces, compute, [&](std::size_t p) {
-      const auto* from = reinterpret_cast<const std::uint64_t*>(memory.data() + bytes / pieces / 64 * 64 * p);
-      // Independent sums, so that reading is all that takes time.
-      std::uint64_t sum[32] = {};
-      for (std::size_t i = 0; i + 32 <= bytes / pieces / 8; i += 32)
-        for (std::size_t j = 0; j < 32; ++j) sum[j] += from[i + j];
-      sink = sum[0] + sum[31];
+      // Lines of 64 bytes and independent sums, so that reading is all that takes time.
+      using Line = std::uint64_t __attribute__((vector_size(64)));
+      const auto* from = reinterpret_cast<const Line*>(memory.data()) + bytes / pieces / sizeof(Line) * p;
+      Line sum[4] = {};
+      for (std::size_t i = 0; i + 4 <= bytes / pieces / sizeof(Line); i += 4)
+        for (std::size_t j = 0; j < 4; ++j) sum[j] += from[i + j];
+      total += (sum[0] + sum[1] + sum[2] + sum[3])[0];
     });
   });
 }

@@ -117,9 +117,9 @@ void BackwardPass::hidden_gradients() {
   const std::size_t panels = layer_.down_back.panels;
   parallel_for(slots_.active.size() * panels, compute_, [&](std::size_t i) {
     const std::size_t e = slots_.active[i / panels], p = i % panels;
-    for (std::size_t s = slots_.begin[e]; s < slots_.begin[e + 1]; s += kTileRows) {
-      const std::size_t rows = std::min(kTileRows, slots_.begin[e + 1] - s);
-      alignas(64) std::array<float, kTileRows * kPanel> tile;
+    for (std::size_t s = slots_.begin[e]; s < slots_.begin[e + 1]; s += kGroupRows) {
+      const std::size_t rows = std::min(kGroupRows, slots_.begin[e + 1] - s);
+      alignas(64) std::array<float, kGroupRows * kPanel> tile;
       multiply(product_, layer_.down_back.panel(e, p), tiles_.data() + s * product_.row_bytes(shape_.outputs),
                shape_.outputs, rows, tile.data());
       before_gradients(p, s, rows, tile.data());
@@ -193,9 +193,9 @@ void BackwardPass::outer(const Outer& product, std::size_t expert, std::size_t t
 /// dX of every slot: 32 inputs.
 void BackwardPass::slot_inputs(std::size_t e, std::size_t panel) {
   const PackedMatrix& back = shape_.kind == ExpertKind::linear ? layer_.down_back : layer_.up_back;
-  for (std::size_t s = slots_.begin[e]; s < slots_.begin[e + 1]; s += kTileRows) {
-    const std::size_t rows = std::min(kTileRows, slots_.begin[e + 1] - s);
-    alignas(64) std::array<float, kTileRows * kPanel> tile;
+  for (std::size_t s = slots_.begin[e]; s < slots_.begin[e + 1]; s += kGroupRows) {
+    const std::size_t rows = std::min(kGroupRows, slots_.begin[e + 1] - s);
+    alignas(64) std::array<float, kGroupRows * kPanel> tile;
     multiply(product_, back.panel(e, panel), tiles_.data() + s * product_.row_bytes(back.inner), back.inner,
              rows, tile.data());
     for (std::size_t r = 0; r < rows; ++r)

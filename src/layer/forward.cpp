@@ -7,10 +7,15 @@ namespace moekit::layer {
 
 namespace {
 
-/// Calls step(first slot, rows) for the tiles of slots begin .. end - 1.
+/// Calls step(first slot, rows) for runs of at most `most` of the slots begin .. end - 1.
 template <class Step>
-void for_tiles(std::size_t begin, std::size_t end, const Step& step) {
-  for (std::size_t s = begin; s < end; s += kTileRows) step(s, std::min(kTileRows, end - s));
+void in_runs(std::size_t begin, std::size_t end, std::size_t most, const Step& step) {
+  for (std::size_t s = begin; s < end; s += most) step(s, std::min(most, end - s));
+}
+
+/// The first lines of a matrix; a product asks for the rest as it goes.
+void ask_for(const unsigned char* from) {
+  for (std::size_t line = 0; line < 2048; line += 64) __builtin_prefetch(from + line, 0, 2);
 }
 
 std::size_t padded(std::size_t columns) { return (columns + kPanel - 1) / kPanel * kPanel; }
@@ -76,6 +81,10 @@ void ForwardPass::by_experts(int threads, float* y) {
   parallel_for((active + group - 1) / group, used, [&](std::size_t g) {
     for (std::size_t i = g * group; i < std::min(active, (g + 1) * group); ++i) {
       const std::uint32_t e = slots_.active[i];
+      // What is read after this: its own second matrix, and the next expert.
+      ask_for(layer_.down.panel(e, 0));
+      if (i + 1 < active)
+        ask_for((layer_.up.panels ? layer_.up : layer_.down).panel(slots_.active[i + 1], 0));
       pack_rows(e);
       up({e, 0, static_cast<std::uint32_t>(layer_.up.panels)});
       pack_hidden(e);
@@ -125,7 +134,7 @@ void ForwardPass::by_stages(int threads, float* y) {
 }
 
 void ForwardPass::pack_rows(std::size_t expert) {
-  for_tiles(slots_.begin[expert], slots_.begin[expert + 1], [&](std::size_t s, std::size_t rows) {
+  in_runs(slots_.begin[expert], slots_.begin[expert + 1], kTileRows, [&](std::size_t s, std::size_t rows) {
     std::array<const float*, kTileRows> row;
     for (std::size_t r = 0; r < rows; ++r) row[r] = x_ + slots_.row[s + r] * shape_.inputs;
     pack_tile(product_, row.data(), rows, shape_.inputs, space_.x_tiles.data() + s * x_bytes_);
@@ -134,13 +143,13 @@ void ForwardPass::pack_rows(std::size_t expert) {
 
 void ForwardPass::up(const Piece& piece) {
   for (std::size_t p = piece.begin; p < piece.end; ++p)
-    for_tiles(slots_.begin[piece.expert], slots_.begin[piece.expert + 1],
-              [&](std::size_t s, std::size_t rows) {
-                alignas(64) std::array<float, kTileRows * kPanel> tile;
-                multiply(product_, layer_.up.panel(piece.expert, p), space_.x_tiles.data() + s * x_bytes_,
-                         shape_.inputs, rows, tile.data());
-                store_hidden(tile.data(), p, s, rows);
-              });
+    in_runs(slots_.begin[piece.expert], slots_.begin[piece.expert + 1], kGroupRows,
+            [&](std::size_t s, std::size_t rows) {
+              alignas(64) std::array<float, kGroupRows * kPanel> tile;
+              multiply(product_, layer_.up.panel(piece.expert, p), space_.x_tiles.data() + s * x_bytes_,
+                       shape_.inputs, rows, tile.data());
+              store_hidden(tile.data(), p, s, rows);
+            });
 }
 
 void ForwardPass::store_hidden(const float* tile, std::size_t panel, std::size_t slot, std::size_t rows) {
@@ -162,7 +171,7 @@ void ForwardPass::store_hidden(const float* tile, std::size_t panel, std::size_t
 
 void ForwardPass::pack_hidden(std::size_t expert) {
   if (shape_.kind == ExpertKind::linear) return;
-  for_tiles(slots_.begin[expert], slots_.begin[expert + 1], [&](std::size_t s, std::size_t rows) {
+  in_runs(slots_.begin[expert], slots_.begin[expert + 1], kTileRows, [&](std::size_t s, std::size_t rows) {
     std::array<const float*, kTileRows> row;
     for (std::size_t r = 0; r < rows; ++r) row[r] = space_.hidden.floats() + (s + r) * hidden_stride_;
     pack_tile(product_, row.data(), rows, shape_.hidden, space_.hidden_tiles.data() + s * hidden_bytes_);
@@ -174,15 +183,15 @@ void ForwardPass::down(const Piece& piece) {
   const unsigned char* tiles = linear ? space_.x_tiles.data() : space_.hidden_tiles.data();
   const std::size_t bytes = linear ? x_bytes_ : hidden_bytes_;
   for (std::size_t p = piece.begin; p < piece.end; ++p)
-    for_tiles(slots_.begin[piece.expert], slots_.begin[piece.expert + 1],
-              [&](std::size_t s, std::size_t rows) {
-                alignas(64) std::array<float, kTileRows * kPanel> tile;
-                multiply(product_, layer_.down.panel(piece.expert, p), tiles + s * bytes, layer_.down.inner,
-                         rows, tile.data());
-                for (std::size_t r = 0; r < rows; ++r)
-                  std::copy_n(tile.data() + r * kPanel, kPanel,
-                              space_.output.floats() + (s + r) * output_stride_ + p * kPanel);
-              });
+    in_runs(slots_.begin[piece.expert], slots_.begin[piece.expert + 1], kGroupRows,
+            [&](std::size_t s, std::size_t rows) {
+              alignas(64) std::array<float, kGroupRows * kPanel> tile;
+              multiply(product_, layer_.down.panel(piece.expert, p), tiles + s * bytes, layer_.down.inner,
+                       rows, tile.data());
+              for (std::size_t r = 0; r < rows; ++r)
+                std::copy_n(tile.data() + r * kPanel, kPanel,
+                            space_.output.floats() + (s + r) * output_stride_ + p * kPanel);
+            });
 }
 
 void ForwardPass::combine(std::size_t begin, std::size_t end, float* y) const {

@@ -11,6 +11,7 @@ namespace moekit::layer {
 
 /// Memory of one pass, kept for the next.
 struct Workspace {
+  Routing routing;      ///< when nobody asks for it
   Buffer x_tiles;       ///< rows of every expert, packed
   Buffer hidden;        ///< slots x hidden_stride
   Buffer hidden_tiles;  ///< the same, packed

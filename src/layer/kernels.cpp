@@ -68,15 +68,22 @@ struct Bf16Step {
   }
 };
 
+HWY_INLINE void Prefetch(const unsigned char* from) {
+  __builtin_prefetch(from, 0, 2);
+  __builtin_prefetch(from + 64, 0, 2);
+}
+
 template <class Step, std::size_t R>
 HWY_INLINE void RowsOfTile(const unsigned char* w, const unsigned char* x, std::size_t steps,
-                           std::size_t height, bool add, float* out) {
+                           std::size_t height, bool add, float* out, Ahead ahead) {
   const D d;
   V sum[R][kVectors];
   for (std::size_t r = 0; r < R; ++r)
     for (std::size_t i = 0; i < kVectors; ++i) sum[r][i] = hn::Zero(d);
-  for (std::size_t s = 0; s < steps; ++s, w += panel_step_bytes(Step::kType), x += Step::kRowBytes * height)
+  for (std::size_t s = 0; s < steps; ++s, w += panel_step_bytes(Step::kType), x += Step::kRowBytes * height) {
+    Prefetch(ahead.from + s * ahead.step);
     Step::Add(d, w, x, sum);
+  }
   for (std::size_t r = 0; r < R; ++r)
     for (std::size_t i = 0; i < kVectors; ++i) {
       float* to = out + r * kPanel + i * kLanes;
@@ -86,30 +93,30 @@ HWY_INLINE void RowsOfTile(const unsigned char* w, const unsigned char* x, std::
 
 template <template <std::size_t> class Step, std::size_t R>
 HWY_INLINE void ByRows(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t height,
-                       std::size_t count, bool add, float* out) {
+                       std::size_t count, bool add, float* out, Ahead ahead) {
   if (count == R) {
-    RowsOfTile<Step<R>, R>(w, x, steps, height, add, out);
+    RowsOfTile<Step<R>, R>(w, x, steps, height, add, out, ahead);
   } else if constexpr (R > 1) {
-    ByRows<Step, R - 1>(w, x, steps, height, count, add, out);
+    ByRows<Step, R - 1>(w, x, steps, height, count, add, out, ahead);
   }
 }
 
 template <template <std::size_t> class Step>
 HWY_INLINE void Tile(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows,
-                     bool add, float* out) {
+                     bool add, float* out, Ahead ahead) {
   for (std::size_t first = 0; first < rows; first += kRows)
     ByRows<Step, kRows>(w, x + Step<1>::kRowBytes * first, steps, rows, std::min(kRows, rows - first), add,
-                        out + first * kPanel);
+                        out + first * kPanel, ahead);
 }
 
 void TileF32(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-             float* out) {
-  Tile<F32Step>(w, x, steps, rows, add, out);
+             float* out, Ahead ahead) {
+  Tile<F32Step>(w, x, steps, rows, add, out, ahead);
 }
 
 void TileBf16(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-              float* out) {
-  Tile<Bf16Step>(w, x, steps, rows, add, out);
+              float* out, Ahead ahead) {
+  Tile<Bf16Step>(w, x, steps, rows, add, out, ahead);
 }
 
 /// Dot products of one block of one row with the 32 columns of a panel: exact integers.
@@ -124,7 +131,7 @@ HWY_INLINE void BlockSums(const unsigned char* w, const unsigned char* values, s
 }
 
 void TileInt8(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-              float* out) {
+              float* out, Ahead) {
   const D d;
   const DI di;
   HWY_ALIGN std::int32_t sum[kPanel];
@@ -258,6 +265,13 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace moekit::layer {
 
+namespace {
+
+/// Bytes that a core has on the way from memory: rate times latency, some 20 GB/s times 100 ns.
+constexpr std::size_t kLead = 2048;
+
+}  // namespace
+
 HWY_EXPORT(TileF32);
 HWY_EXPORT(TileBf16);
 HWY_EXPORT(TileInt8);
@@ -270,16 +284,16 @@ HWY_EXPORT(AddScaled);
 namespace {
 
 void plain_f32(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-               float* out) {
-  HWY_DYNAMIC_DISPATCH(TileF32)(w, x, steps, rows, add, out);
+               float* out, Ahead ahead) {
+  HWY_DYNAMIC_DISPATCH(TileF32)(w, x, steps, rows, add, out, ahead);
 }
 void plain_bf16(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-                float* out) {
-  HWY_DYNAMIC_DISPATCH(TileBf16)(w, x, steps, rows, add, out);
+                float* out, Ahead ahead) {
+  HWY_DYNAMIC_DISPATCH(TileBf16)(w, x, steps, rows, add, out, ahead);
 }
 void plain_int8(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-                float* out) {
-  HWY_DYNAMIC_DISPATCH(TileInt8)(w, x, steps, rows, add, out);
+                float* out, Ahead ahead) {
+  HWY_DYNAMIC_DISPATCH(TileInt8)(w, x, steps, rows, add, out, ahead);
 }
 
 }  // namespace
@@ -296,13 +310,27 @@ Product plain_product(WeightType type) {
   return {type, plain_int8, 8 + kBlock};
 }
 
-void multiply(const Product& product, const unsigned char* panel, const unsigned char* x, std::size_t inner,
-              std::size_t rows, float* out) {
-  const std::size_t steps = steps_of(product.type, inner), most = kChunk / step_of(product.type);
+void multiply(const Product& product, const unsigned char* panel, const unsigned char* tiles,
+              std::size_t inner, std::size_t rows, float* out) {
+  const WeightType type = product.type;
+  const std::size_t steps = steps_of(type, inner), most = kChunk / step_of(type),
+                    step = panel_step_bytes(type);
   if (steps == 0) std::fill_n(out, rows * kPanel, 0.0f);
-  for (std::size_t s = 0; s < steps; s += most)
-    product.tile(panel + s * panel_step_bytes(product.type), x + s * rows * product.row_step_bytes,
-                 std::min(most, steps - s), rows, s > 0, out);
+  const std::size_t count = (rows + kTileRows - 1) / kTileRows;
+  for (std::size_t s = 0; s < steps; s += most) {
+    const std::size_t n = std::min(most, steps - s);
+    const unsigned char* chunk = panel + s * step;
+    for (std::size_t t = 0; t < count; ++t) {
+      const std::size_t first = t * kTileRows, height = std::min(kTileRows, rows - first);
+      const unsigned char* x = tiles + (first * steps + s * height) * product.row_step_bytes;
+      // The first tile asks for its own weights, some way ahead; the others for a part of the next chunk
+      // each.
+      const std::size_t share = n * step / std::max<std::size_t>(1, count - 1);
+      const Ahead ahead =
+          t == 0 ? Ahead{chunk + kLead, step} : Ahead{chunk + n * step + (t - 1) * share, share / n};
+      product.tile(chunk, x, n, height, s > 0, out + first * kPanel, ahead);
+    }
+  }
 }
 
 void activate_gated(Activation activation, const float* tile, std::size_t rows, float* hidden,

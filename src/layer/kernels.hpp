@@ -22,12 +22,16 @@ namespace moekit::layer {
 //
 // An output value is the sum over the inner dimension in order, in chunks of kChunk whose sums are added in
 // order, whatever the number of rows: so it depends neither on the other rows nor on threads. The chunks keep
-// rounding errors small (pairwise summation with one level).
+// rounding errors small (pairwise summation with one level), and a chunk of a panel stays in the cache for
+// all tiles.
 
 inline constexpr std::size_t kPanel = 32;
 inline constexpr std::size_t kTileRows = 12;
 inline constexpr std::size_t kBlock = 32;  ///< inner indices that share a scale
-inline constexpr std::size_t kChunk = 512;
+inline constexpr std::size_t kChunk = 256;
+/// Tiles that are multiplied with a chunk of a panel while it is in the first-level cache.
+inline constexpr std::size_t kGroupTiles = 16;
+inline constexpr std::size_t kGroupRows = kGroupTiles * kTileRows;
 
 /// Inner indices of one step of a kernel: of one value, pair or block in panel and tile.
 constexpr std::size_t step_of(WeightType type) {
@@ -44,10 +48,18 @@ constexpr std::size_t panel_bytes(WeightType type, std::size_t inner) {
   return steps_of(type, inner) * panel_step_bytes(type);
 }
 
+/// What a kernel asks memory for while it works, into the second-level cache: two lines of 64 bytes a step.
+/// Weights are read once from main memory, which is much slower than the sums; asked for early enough they
+/// cost nothing.
+struct Ahead {
+  const unsigned char* from = nullptr;
+  std::size_t step = 0;  ///< bytes
+};
+
 /// out[r, c] = or += sum over `steps` steps; r < rows <= kTileRows, c < kPanel, row by row. `x` is a tile
 /// with `rows` rows.
 using TileKernel = void (*)(const unsigned char* panel, const unsigned char* x, std::size_t steps,
-                            std::size_t rows, bool add, float* out);
+                            std::size_t rows, bool add, float* out, Ahead ahead);
 
 /// A way to multiply weights of one type. Those of one type give the same bits.
 struct Product {
@@ -70,9 +82,10 @@ void unpack_panel(const unsigned char* panel, std::size_t inner, float* rows);
 /// `rows`: `count` <= kTileRows pointers to inner values each. `out`: count x row_bytes.
 void pack_tile(const Product& product, const float* const* rows, std::size_t count, std::size_t inner,
                unsigned char* out);
-/// out[r, c] for a whole inner dimension, chunk by chunk.
-void multiply(const Product& product, const unsigned char* panel, const unsigned char* x, std::size_t inner,
-              std::size_t rows, float* out);
+/// out[r, c] for a whole inner dimension, chunk by chunk, of up to kGroupRows rows: tiles of kTileRows, the
+/// last one of the rest, each packed by pack_tile, one after the other.
+void multiply(const Product& product, const unsigned char* panel, const unsigned char* tiles,
+              std::size_t inner, std::size_t rows, float* out);
 
 /// hidden[r * stride + c] = act(tile[r, c]) tile[r, c + 16], c < 16.
 void activate_gated(Activation activation, const float* tile, std::size_t rows, float* hidden,

@@ -31,13 +31,19 @@ float float_at(const unsigned char* p) {
   return value;
 }
 
+inline void prefetch(const unsigned char* from) {
+  __builtin_prefetch(from, 0, 2);
+  __builtin_prefetch(from + 64, 0, 2);
+}
+
 /// R rows at once; the tile has `height` rows.
 template <std::size_t R>
 MOEKIT_BF16 void bf16_rows(const unsigned char* w, const unsigned char* x, std::size_t steps,
-                           std::size_t height, bool add, float* out) {
+                           std::size_t height, bool add, float* out, Ahead ahead) {
   __m512 low[R], high[R];
   for (std::size_t r = 0; r < R; ++r) low[r] = high[r] = _mm512_setzero_ps();
   for (std::size_t s = 0; s < steps; ++s, w += 128, x += 4 * height) {
+    prefetch(ahead.from + s * ahead.step);
     const auto w0 = (__m512bh)_mm512_loadu_si512(w), w1 = (__m512bh)_mm512_loadu_si512(w + 64);
 #pragma GCC unroll 12
     for (std::size_t r = 0; r < R; ++r) {
@@ -58,7 +64,7 @@ MOEKIT_BF16 void bf16_rows(const unsigned char* w, const unsigned char* x, std::
 
 template <std::size_t R>
 MOEKIT_INT8 void int8_rows(const unsigned char* w, const unsigned char* x, std::size_t steps,
-                           std::size_t height, std::size_t first, bool add, float* out) {
+                           std::size_t height, std::size_t first, bool add, float* out, Ahead ahead) {
   __m512 low[R], high[R];
   for (std::size_t r = 0; r < R; ++r) low[r] = high[r] = _mm512_setzero_ps();
   for (std::size_t s = 0; s < steps;
@@ -69,6 +75,7 @@ MOEKIT_INT8 void int8_rows(const unsigned char* w, const unsigned char* x, std::
     for (std::size_t r = 0; r < R; ++r) sum_low[r] = sum_high[r] = _mm512_set1_epi32(word_at(minus + 4 * r));
 #pragma GCC unroll 1
     for (std::size_t q = 0; q < kBlock / 4; ++q) {
+      prefetch(ahead.from + s * ahead.step + q * ahead.step / 8);
       const __m512i w0 = _mm512_loadu_si512(w + 64 + 128 * q), w1 = _mm512_loadu_si512(w + 128 + 128 * q);
 #pragma GCC unroll 12
       for (std::size_t r = 0; r < R; ++r) {
@@ -101,13 +108,13 @@ MOEKIT_INT8 void int8_rows(const unsigned char* w, const unsigned char* x, std::
 
 template <std::size_t... R>
 void bf16_by_rows(std::index_sequence<R...>, const unsigned char* w, const unsigned char* x,
-                  std::size_t steps, std::size_t rows, bool add, float* out) {
-  ((rows == R + 1 && (bf16_rows<R + 1>(w, x, steps, rows, add, out), true)) || ...);
+                  std::size_t steps, std::size_t rows, bool add, float* out, Ahead ahead) {
+  ((rows == R + 1 && (bf16_rows<R + 1>(w, x, steps, rows, add, out, ahead), true)) || ...);
 }
 
 void bf16_tile(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-               float* out) {
-  bf16_by_rows(std::make_index_sequence<kTileRows>(), w, x, steps, rows, add, out);
+               float* out, Ahead ahead) {
+  bf16_by_rows(std::make_index_sequence<kTileRows>(), w, x, steps, rows, add, out, ahead);
 }
 
 /// Float and integer sums of this many rows fit the registers.
@@ -116,16 +123,16 @@ constexpr std::size_t kInt8Rows = 6;
 template <std::size_t... R>
 void int8_by_rows(std::index_sequence<R...>, const unsigned char* w, const unsigned char* x,
                   std::size_t steps, std::size_t rows, std::size_t first, std::size_t count, bool add,
-                  float* out) {
-  ((count == R + 1 && (int8_rows<R + 1>(w, x, steps, rows, first, add, out), true)) || ...);
+                  float* out, Ahead ahead) {
+  ((count == R + 1 && (int8_rows<R + 1>(w, x, steps, rows, first, add, out, ahead), true)) || ...);
 }
 
 void int8_tile(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-               float* out) {
+               float* out, Ahead ahead) {
   for (std::size_t first = 0; first < rows; first += kInt8Rows) {
     const std::size_t count = rows - first < kInt8Rows ? rows - first : kInt8Rows;
     int8_by_rows(std::make_index_sequence<kInt8Rows>(), w, x, steps, rows, first, count, add,
-                 out + first * kPanel);
+                 out + first * kPanel, ahead);
   }
 }
 

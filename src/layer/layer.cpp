@@ -24,14 +24,14 @@ const LayerOptions& Layer::options() const { return state_->options; }
 std::size_t Layer::weight_bytes() const { return state_->packed.bytes(); }
 
 void Layer::forward(const float* x, std::size_t rows, float* y, Routing* routing) const {
-  Routing own;
-  Routing& used = routing ? *routing : own;
   const LayerOptions& o = state_->options;
-  layer::route(state_->packed, x, rows, o.picks, o.compute, used);
-  if (rows == 0) return;
-  const layer::Slots slots(used, rows, shape().experts);
   auto space = state_->take_space();
-  layer::ForwardPass(state_->packed, slots, x, rows, false, *space, o.compute).run(y);
+  Routing& used = routing ? *routing : space->routing;
+  layer::route(state_->packed, x, rows, o.picks, o.compute, used);
+  if (rows > 0) {
+    const layer::Slots slots(used, rows, shape().experts);
+    layer::ForwardPass(state_->packed, slots, x, rows, false, *space, o.compute).run(y);
+  }
   state_->give_back(std::move(space));
 }
 

@@ -38,49 +38,27 @@ int quantised(float value, float inverse) {
   return static_cast<int>(std::clamp(std::nearbyint(value * inverse), -127.0f, 127.0f));
 }
 
-/// Copies a value of each of `count` rows, inner index by inner index; pieces of 16 indices stay in the
-/// cache.
-template <class Row>
-void interleave(const Row& row, std::size_t count, std::size_t inner, float* out) {
+/// A value of each of kPanel rows, inner index by inner index; pieces of 16 indices stay in the cache.
+void interleave(const float* rows, std::size_t inner, float* out) {
   constexpr std::size_t kPiece = 16;
   for (std::size_t from = 0; from < inner; from += kPiece) {
     const std::size_t end = std::min(inner, from + kPiece);
-    for (std::size_t r = 0; r < count; ++r) {
-      const float* values = row(r);
-      for (std::size_t i = from; i < end; ++i) out[i * count + r] = values[i];
+    for (std::size_t r = 0; r < kPanel; ++r) {
+      const float* values = rows + r * inner;
+      for (std::size_t i = from; i < end; ++i) out[i * kPanel + r] = values[i];
     }
   }
 }
 
 /// The same for pairs of bfloat16.
-template <class Row>
-void interleave_pairs(const Row& row, std::size_t count, std::size_t inner, std::uint32_t* out) {
+void interleave_pairs(const float* rows, std::size_t inner, std::uint32_t* out) {
   constexpr std::size_t kPiece = 16;
   for (std::size_t from = 0; from < inner; from += kPiece) {
     const std::size_t end = std::min(inner, from + kPiece);
-    for (std::size_t r = 0; r < count; ++r) {
-      const float* values = row(r);
+    for (std::size_t r = 0; r < kPanel; ++r) {
+      const float* values = rows + r * inner;
       for (std::size_t i = from; i < end; i += 2)
-        out[i / 2 * count + r] = bf16_pair(values[i], i + 1 < inner ? values[i + 1] : 0.0f);
-    }
-  }
-}
-
-/// Pairs rounded to bfloat16 and widened again.
-template <class Row>
-void interleave_wide(const Row& row, std::size_t count, std::size_t inner, float* out) {
-  const auto rounded = [](float value) {
-    return std::bit_cast<float>(static_cast<std::uint32_t>(to_bf16(value)) << 16);
-  };
-  constexpr std::size_t kPiece = 16;
-  for (std::size_t from = 0; from < inner; from += kPiece) {
-    const std::size_t end = std::min(inner, from + kPiece);
-    for (std::size_t r = 0; r < count; ++r) {
-      const float* values = row(r);
-      for (std::size_t i = from; i < end; i += 2) {
-        out[i * count + 2 * r] = rounded(values[i]);
-        out[i * count + 2 * r + 1] = i + 1 < inner ? rounded(values[i + 1]) : 0.0f;
-      }
+        out[i / 2 * kPanel + r] = bf16_pair(values[i], i + 1 < inner ? values[i + 1] : 0.0f);
     }
   }
 }
@@ -102,47 +80,17 @@ void pack_int8_panel(const float* rows, std::size_t inner, unsigned char* out) {
   }
 }
 
-void pack_int8_tile(const float* const* rows, std::size_t count, std::size_t inner, unsigned char* out) {
-  for (std::size_t from = 0; from < inner; from += kBlock, out += count * (8 + kBlock)) {
-    const std::size_t n = std::min(kBlock, inner - from);
-    for (std::size_t r = 0; r < count; ++r) {
-      const float* values = rows[r] + from;
-      const float scale = largest(values, n) / 127.0f;
-      const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
-      std::int32_t sum = 0;
-      for (std::size_t i = 0; i < kBlock; ++i) {
-        const int q = i < n ? quantised(values[i], inverse) : 0;
-        sum += q;
-        out[8 * count + 4 * (i / 4 * count + r) + i % 4] = static_cast<unsigned char>(q);
-      }
-      sum *= -128;
-      std::memcpy(out + 4 * r, &scale, sizeof scale);
-      std::memcpy(out + 4 * (count + r), &sum, sizeof sum);
-    }
-  }
-}
-
 }  // namespace
 
 void pack_panel(WeightType type, const float* rows, std::size_t inner, unsigned char* out) {
-  const auto row = [&](std::size_t c) { return rows + c * inner; };
   switch (type) {
     case WeightType::f32:
-      return interleave(row, kPanel, inner, reinterpret_cast<float*>(out));
+      return interleave(rows, inner, reinterpret_cast<float*>(out));
     case WeightType::bf16:
-      return interleave_pairs(row, kPanel, inner, reinterpret_cast<std::uint32_t*>(out));
+      return interleave_pairs(rows, inner, reinterpret_cast<std::uint32_t*>(out));
     case WeightType::int8:
       return pack_int8_panel(rows, inner, out);
   }
-}
-
-void pack_tile(const Product& product, const float* const* rows, std::size_t count, std::size_t inner,
-               unsigned char* out) {
-  const auto row = [&](std::size_t r) { return rows[r]; };
-  if (product.type == WeightType::int8) return pack_int8_tile(rows, count, inner, out);
-  if (product.type == WeightType::f32) return interleave(row, count, inner, reinterpret_cast<float*>(out));
-  if (product.row_step_bytes == 8) return interleave_wide(row, count, inner, reinterpret_cast<float*>(out));
-  interleave_pairs(row, count, inner, reinterpret_cast<std::uint32_t*>(out));
 }
 
 void unpack_panel(const unsigned char* panel, std::size_t inner, float* rows) {
