@@ -136,7 +136,10 @@ double read_memory(std::size_t megabytes, int threads) {
       const auto* from = reinterpret_cast<const Line*>(memory.data()) + bytes / pieces / sizeof(Line) * p;
       Line sum[4] = {};
       for (std::size_t i = 0; i + 4 <= bytes / pieces / sizeof(Line); i += 4)
-        for (std::size_t j = 0; j < 4; ++j) sum[j] += from[i + j];
+        for (std::size_t j = 0; j < 4; ++j) {
+          __builtin_prefetch(from + i + j + 64, 0, 2);  // as the kernels do
+          sum[j] += from[i + j];
+        }
       total += (sum[0] + sum[1] + sum[2] + sum[3])[0];
     });
   });

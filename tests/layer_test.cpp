@@ -61,7 +61,8 @@ TEST_CASE("other numbers of experts, odd widths, row counts that no tile divides
   check_against_naive(shape(24, 17, 24, 64), 61, 3);
   check_against_naive(shape(13, 9, 13, 300), 40, 4);
   check_against_naive(shape(1, 1, 1, 2), 13, 1);
-  check_against_naive(shape(600, 530, 35, 3), 26, 3);  // longer than a chunk, all picked
+  check_against_naive(shape(600, 530, 35, 3), 26, 3);  // longer than two chunks, all picked
+  check_against_naive(shape(9, 17, 9, 2), 450, 1);     // more rows of an expert than a group of tiles
 }
 
 TEST_CASE("linear and mlp experts, every activation") {

@@ -267,8 +267,9 @@ namespace moekit::layer {
 
 namespace {
 
-/// Bytes that a core has on the way from memory: rate times latency, some 20 GB/s times 100 ns.
-constexpr std::size_t kLead = 2048;
+/// Bytes that a core should have on the way from memory: rate times latency, some 20 GB/s times 150 ns, and a
+/// little more.
+constexpr std::size_t kLead = 4096;
 
 }  // namespace
 
