@@ -56,7 +56,7 @@ std::string inspect_text(const Model& model, const std::string& name, const Cons
   std::string text = console.out_heading(name) + ": " +
                      counted(model.members.front().count(), model.family + " expert") + ", " +
                      model.gate_family + " gate, " + std::string(task_name(model.schema.target.task)) +
-                     " of '" + model.schema.target.name + "'\n";
+                     " of " + target_names(model.schema) + "\n";
   text += "\n" + console.out_heading("Columns") + "\n" + types_text(model.schema, all ? SIZE_MAX : 30);
   TextTable fit;
   fit.column("");

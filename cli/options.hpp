@@ -38,7 +38,8 @@ struct ColumnArgs {
 /// Everything about a fit that train and cv share. Numbers live in FitOptions, so that --help shows the
 /// library's own defaults.
 struct FitArgs {
-  std::string data, target;
+  std::string data;
+  std::vector<std::string> target;  ///< raw list
   ColumnArgs columns;
   std::string task = "auto";
   std::string ridge = "auto";
@@ -46,6 +47,7 @@ struct FitArgs {
   std::uint32_t bins = 0;
   std::vector<std::string> gate_columns, expert_columns;  ///< raw lists
   std::string init_column;
+  std::string covariance;  ///< empty: by family
   FitOptions fit;
   std::string experts = "4";
   bool experts_given = false;

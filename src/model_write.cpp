@@ -106,6 +106,7 @@ Json schema_json(const Schema& s) {
   out["inputs"] = Json::array();
   for (const Column& c : s.inputs) out["inputs"].push_back(column_json(c));
   out["target"] = target_json(s.target);
+  for (const Target& t : s.further_targets) out["further_targets"].push_back(target_json(t));
   out["id"] = texts_json(s.id);
   out["weights"] = text_json(s.weights);
   out["offset"] = text_json(s.offset);
@@ -234,6 +235,7 @@ std::string model_to_json(const Model& model) {
   out["program"] = std::string("moekit ") + kVersion;
   out["family"] = model.family;
   out["gate_family"] = model.gate_family;
+  if (model.schema.targets() > 1) out["full_covariance"] = model.full_covariance;
   out["schema"] = schema_json(model.schema);
   out["members"] = Json::array();
   for (const Mixture& m : model.members) out["members"].push_back(member_json(m));

@@ -15,6 +15,7 @@ struct Batch {
   mat gate, expert;                ///< features: n x p
   mat noise;                       ///< features of the experts' noise: n x q
   vec target;                      ///< n, standardised (regression), counts, or class codes; NaN = missing
+  mat targets;                     ///< n x targets, likewise, if there are several; else empty
   const double* weight = nullptr;  ///< n, or null: all 1
   const double* offset = nullptr;  ///< n, or null: all 0
 };
@@ -45,6 +46,8 @@ struct ExpertShape {
   std::vector<uword> groups = {0};        ///< p
   std::vector<uword> noise_groups = {0};  ///< q; one: the noise is the same everywhere
   uword classes = 0;                      ///< labels of the target (classification)
+  uword targets = 1;                      ///< numbers that are predicted together
+  bool full_covariance = false;           ///< of several targets within an expert (gaussian, constant noise)
 };
 
 /// All K experts of one kind. Density and moments are those of the standardised target.
@@ -53,6 +56,7 @@ class ExpertFamily {
   virtual ~ExpertFamily() = default;
   virtual std::string_view name() const = 0;
   virtual uword count() const = 0;  ///< K
+  virtual uword targets() const { return 1; }
   virtual std::unique_ptr<ExpertFamily> clone() const = 0;
   virtual std::vector<Field> fields(uword k) = 0;
   /// New expert j is a copy of old expert from[j]: duplicate, drop, reorder.
@@ -68,6 +72,13 @@ class ExpertFamily {
   virtual double effective_parameters() const = 0;
   /// Why expert k is degenerate (a spike, a separation), or empty. `weight`: its sum of responsibilities.
   virtual std::string degenerate(uword k, double weight) const = 0;
+
+  // Several targets. What is said of "the target" elsewhere in this class is said of the first one, but for
+  // densities, sums and scores, which are joint.
+  /// The experts of target j alone: its distribution whatever the others are.
+  virtual std::unique_ptr<ExpertFamily> marginal(uword j) const;
+  /// Correlation of the targets around their means in expert k: targets x targets; empty: independent.
+  virtual mat correlation(uword k) const;
 
   /// out: n x K, ln f_k(y | x). Classes: ln p_k(y | x).
   virtual void log_density(const Batch& batch, mat& out) const = 0;
@@ -99,6 +110,7 @@ struct FamilyTraits {
   bool noise = false;     ///< its noise can vary with the inputs
   bool log_link = false;  ///< coefficients add up to the logarithm of the mean; the target cannot be negative
   bool kink = false;      ///< its log density has no second derivative where the target meets the location
+  bool heavy_tails = false;  ///< made for targets far from the rest, which are to have no region of their own
 };
 FamilyTraits family_traits(std::string_view family);
 std::vector<std::string> expert_families();

@@ -14,4 +14,7 @@ std::unique_ptr<ExpertFamily> make_logistic(const ExpertShape& shape);
 std::unique_ptr<ExpertFamily> make_poisson(const ExpertShape& shape);
 std::unique_ptr<ExpertFamily> make_negative_binomial(const ExpertShape& shape);
 
+/// Several targets at once, of any family for numbers.
+std::unique_ptr<ExpertFamily> make_joint(std::string_view family, const ExpertShape& shape);
+
 }  // namespace moekit

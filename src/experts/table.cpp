@@ -12,7 +12,7 @@ struct Row {
 };
 constexpr Row kFamilies[] = {
     {"gaussian", {Task::regression, true, false}, make_gaussian},
-    {"student-t", {Task::regression, true, false}, make_student_t},
+    {"student-t", {Task::regression, true, false, false, true}, make_student_t},
     {"laplace", {Task::regression, true, false, true}, make_laplace},
     {"gamma", {Task::regression, true, true}, make_gamma},
     {"logistic", {Task::classification, false, false}, make_logistic},
@@ -31,7 +31,8 @@ const Row& row_of(std::string_view family) {
 }  // namespace
 
 std::unique_ptr<ExpertFamily> make_experts(std::string_view family, const ExpertShape& shape) {
-  return row_of(family).make(shape);
+  const Row& row = row_of(family);
+  return shape.targets > 1 ? make_joint(row.name, shape) : row.make(shape);
 }
 
 FamilyTraits family_traits(std::string_view family) { return row_of(family).traits; }
@@ -42,6 +43,8 @@ std::vector<std::string> expert_families() {
   return names;
 }
 
+std::unique_ptr<ExpertFamily> ExpertFamily::marginal(uword) const { return clone(); }
+mat ExpertFamily::correlation(uword) const { return {}; }
 void ExpertFamily::moments(const Batch&, mat&, mat&) const {
   throw Error(Errc::internal, std::string(name()) + " experts have no mean");
 }
