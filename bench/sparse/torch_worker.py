@@ -103,21 +103,23 @@ def answer(words):
     torch.set_num_threads(int(words[-1]))
     if words[0] == "forward":
         dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[words[1]]
-        block = blocks.setdefault(words[1], None) or Block(dtype)
-        blocks[words[1]] = block
+        if words[1] not in blocks:
+            blocks[words[1]] = Block(dtype)
         with torch.inference_mode():
-            return timed(block.forward, rows_of(x_all, int(words[2])))
+            return timed(blocks[words[1]].forward, rows_of(x_all, int(words[2])))
     if words[0] == "small":
-        model = small.get(words[1]) or Small(int(words[1]))
-        small[words[1]] = model
+        if words[1] not in small:
+            small[words[1]] = Small(int(words[1]))
+        model = small[words[1]]
         with torch.inference_mode():
             x = rows_of(x_small, int(words[2]))
             if model.best is None:
                 model.forward(x)
             return timed(model.forward, x)
     if words[0] == "train":
-        block = blocks.get("train") or Block(torch.float32)
-        blocks["train"] = block
+        if "train" not in blocks:
+            blocks["train"] = Block(torch.float32)
+        block = blocks["train"]
         block.gate.requires_grad_()
         for w in block.w:
             for m in w:
