@@ -185,8 +185,9 @@ void add_cv(CLI::App& program, Command& command) {
       ->group("Cross-validation");
   sub->add_flag("--json", args->json, "one JSON object instead of a table")->group("Output");
   add_columns(*sub, args->fit.columns);
-  sub->callback([args, experts, folds, &command] {
+  sub->callback([args, sub, experts, folds, &command] {
     args->experts_given = experts->count() > 0;
+    args->fit.restarts_given = sub->get_option("--restarts")->count() > 0;
     args->folds_given = folds->count() > 0;
     command.run = [args, &command](Console& console) { return run_cv(*args, command.common, console); };
   });

@@ -212,6 +212,42 @@ Conformal read_conformal(const Node& node, const Schema& schema) {
   return c;
 }
 
+RoutingRule read_routing(const Node& node, std::size_t experts) {
+  RoutingRule rule;
+  rule.score = static_cast<RoutingRule::Score>(node.at("score").one_of(kGateScores));
+  rule.top_k = node.at("top_k").whole();
+  if (rule.top_k > experts) node.at("top_k").fail("is more than there are experts");
+  const auto one_each = [&](const char* key, std::size_t size) {
+    if (size != 0 && size != experts) node.at(key).fail("does not have a number for each expert");
+  };
+  rule.bias = node.at("bias").numbers();
+  one_each("bias", rule.bias.size());
+  const Node shared = node.at("shared"), order = node.at("hash_order");
+  one_each("shared", shared.size());
+  for (std::size_t k = 0; k < shared.size(); ++k) {
+    rule.shared.push_back(static_cast<std::uint8_t>(shared[k].code()));
+    if (shared[k].code() > 1) shared[k].fail("is neither 0 nor 1");
+  }
+  one_each("hash_order", order.size());
+  std::vector<bool> seen(experts, false);
+  for (std::size_t k = 0; k < order.size(); ++k) {
+    rule.hash_order.push_back(order[k].code());
+    if (rule.hash_order[k] >= experts || seen[rule.hash_order[k]]) order[k].fail("is no expert of its own");
+    seen[rule.hash_order[k]] = true;
+  }
+  return rule;
+}
+
+/// Numbers that an expert's network holds.
+double network_numbers(const Model& model, double inputs, double outputs) {
+  double numbers = 0;
+  for (const uword width : model.hidden) {
+    numbers += inputs * static_cast<double>(width);
+    inputs = static_cast<double>(width) + 1;
+  }
+  return numbers + inputs * outputs;
+}
+
 Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
   Mixture m;
   m.gate_basis = read_basis(node.at("gate_basis"), model.schema);
@@ -228,9 +264,14 @@ Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
     experts.fail("has an impossible size");
   // Classification keeps a table of contrasts (classes x classes) for every expert.
   if (classes * classes > kMostContrasts / count) experts.fail("has an impossible size");
+  if (network_numbers(model, static_cast<double>(m.expert_basis.size()),
+                      static_cast<double>(std::max<std::size_t>(classes, 1))) *
+          static_cast<double>(count) >
+      static_cast<double>(bytes / 2))
+    experts.fail("has an impossible size");
   m.experts = Value<ExpertFamily>(built(experts, [&] {
     return make_experts(model.family, {count, m.expert_basis.groups(), m.noise_basis.groups(),
-                                       std::max<std::size_t>(classes, 1)});
+                                       std::max<std::size_t>(classes, 1), model.hidden});
   }));
   if ((m.experts->classes() > 0) != (model.schema.target.task == Task::classification))
     experts.fail("of the family '" + model.family + "' do not suit the task");
@@ -243,6 +284,11 @@ Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
   m.share = node.at("share").numbers();
   if (!m.share.empty() && m.share.size() != count)
     node.at("share").fail("does not have a number for each expert");
+  if (node.has("routing")) {
+    m.routing = read_routing(node.at("routing"), count);
+    if (m.routing.score == RoutingRule::Score::sigmoid && !gate_traits(model.gate_family).logits)
+      node.at("routing").fail("does not suit the gate");
+  }
   if (node.has("shapes")) m.shapes = read_shapes(node.at("shapes"), model.schema, count);
   return m;
 }
@@ -322,6 +368,13 @@ Model model_from_json(const std::string& text, const std::string& name) {
   Model model;
   model.family = node.at("family").text();
   model.gate_family = node.at("gate_family").text();
+  if (node.has("hidden")) {
+    const Node hidden = node.at("hidden");
+    for (std::size_t i = 0; i < hidden.size(); ++i) {
+      model.hidden.push_back(hidden[i].code());
+      if (model.hidden[i] == 0) hidden[i].fail("is not positive");
+    }
+  }
   model.schema = read_schema(node.at("schema"));
   const Node members = node.at("members");
   if (members.size() == 0) members.fail("is empty");

@@ -167,6 +167,16 @@ Json conformal_json(const Conformal& c) {
   return out;
 }
 
+Json routing_json(const RoutingRule& rule) {
+  Json out;
+  out["score"] = kGateScores[static_cast<std::size_t>(rule.score)];
+  out["top_k"] = rule.top_k;
+  out["bias"] = numbers_json(rule.bias, "the bias of an expert");
+  out["shared"] = rule.shared;
+  out["hash_order"] = rule.hash_order;
+  return out;
+}
+
 Json member_json(Mixture member) {  // a copy: fields() hands out writable spans
   Json out;
   out["gate_basis"] = basis_json(member.gate_basis);
@@ -176,6 +186,7 @@ Json member_json(Mixture member) {  // a copy: fields() hands out writable spans
   out["experts"] = Json::array();
   for (uword k = 0; k < member.count(); ++k) out["experts"].push_back(fields_json(member.experts->fields(k)));
   out["share"] = numbers_json(member.share, "the share of an expert");
+  if (member.routing.active(member.count())) out["routing"] = routing_json(member.routing);
   if (member.shapes.known()) out["shapes"] = shapes_json(member.shapes);
   return out;
 }
@@ -234,6 +245,7 @@ std::string model_to_json(const Model& model) {
   out["program"] = std::string("moekit ") + kVersion;
   out["family"] = model.family;
   out["gate_family"] = model.gate_family;
+  if (!model.hidden.empty()) out["hidden"] = model.hidden;
   out["schema"] = schema_json(model.schema);
   out["members"] = Json::array();
   for (const Mixture& m : model.members) out["members"].push_back(member_json(m));

@@ -115,11 +115,8 @@ void summarise(const Components& c, const Unit& unit, Prediction& out) {
 
 /// probability += part sum_k g_k p_k(c | x).
 void add_probabilities(const Mixture& member, const Posterior& post, double part, mat& probability) {
-  arma::cube each;
-  member.experts->class_probabilities(post.batch, each);
-  if (probability.is_empty()) probability.zeros(each.n_rows, each.n_cols);
-  for (uword k = 0; k < each.n_slices; ++k)
-    probability += part * (each.slice(k).each_col() % post.gate.col(k));
+  if (probability.is_empty()) probability.zeros(post.batch.rows, member.experts->classes());
+  member.experts->add_class_probabilities(post.batch, part * post.gate, probability);
 }
 
 /// What one member says of each row: its mean, or its class probabilities.

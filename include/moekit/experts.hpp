@@ -5,9 +5,18 @@
 #include <string_view>
 #include <vector>
 
+#include "moekit/rng.hpp"
 #include "moekit/schema.hpp"
 
 namespace moekit {
+
+/// The rows that each expert is asked about, by expert: those of expert k stand at begin[k] .. begin[k + 1]
+/// - 1.
+struct Picks {
+  std::vector<uword> begin;  ///< K + 1
+  std::vector<uword> rows;   ///< 0-based, rising within an expert
+  uword count(uword k) const { return begin[k + 1] - begin[k]; }
+};
 
 /// What gate and experts see of one block: computed once by Mixture::prepare. All are n x something.
 struct Batch {
@@ -17,6 +26,9 @@ struct Batch {
   vec target;                      ///< n, standardised (regression), counts, or class codes; NaN = missing
   const double* weight = nullptr;  ///< n, or null: all 1
   const double* offset = nullptr;  ///< n, or null: all 0
+  /// Null: every expert is asked about every row. Else what experts say elsewhere is not used; it must be
+  /// finite.
+  const Picks* picks = nullptr;
 };
 
 /// A named group of parameters of one expert or of the gate: files, copies, acceleration and tests go
@@ -45,6 +57,7 @@ struct ExpertShape {
   std::vector<uword> groups = {0};        ///< p
   std::vector<uword> noise_groups = {0};  ///< q; one: the noise is the same everywhere
   uword classes = 0;                      ///< labels of the target (classification)
+  std::vector<uword> hidden = {};         ///< widths of an expert's hidden layers; none: it is linear
 };
 
 /// All K experts of one kind. Density and moments are those of the standardised target.
@@ -72,13 +85,30 @@ class ExpertFamily {
   /// out: n x K, ln f_k(y | x). Classes: ln p_k(y | x).
   virtual void log_density(const Batch& batch, mat& out) const = 0;
 
-  // Training by EM: one pass adds up sums(), then update() moves to the next parameters.
+  // Training by EM: one pass adds up sums(), then update() moves to the next parameters. Networks have no
+  // such step (closed_step() is false, sums() 0).
+  virtual bool closed_step() const { return true; }
   virtual std::size_t sums() const = 0;
   /// `responsibility`: n x K, already times the row's weight.
   virtual void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const = 0;
   virtual void update(std::span<const double> sums, const Penalty& penalty) = 0;
-  /// Log of the prior density that update() climbs together with the likelihood, for the current penalties.
+
+  // Training by gradients.
+  /// Takes the penalty without a step.
+  virtual void set_penalty(const Penalty& penalty) = 0;
+  /// Log of the prior density that training climbs together with the likelihood, for the current penalties.
   virtual double log_prior() const = 0;
+  /// gradient += d log_prior() / d theta; in the order of add_gradient().
+  virtual void add_prior_gradient(std::span<double> gradient) const = 0;
+  /// gradient += sum_ik weight(i, k) d ln f_k(y_i | x_i) / d theta: expert by expert, in the order of the
+  /// fields that move (positive ones by their logarithm).
+  virtual void add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const;
+  /// Of the experts' answers o_k (the mean, or the probabilities of the classes) instead:
+  /// gradient += sum_i sum_k slope(i, :, k) d o_k(x_i) / d theta; slope: n x max(1, C) x K. False where a
+  /// family has no such gradient.
+  virtual bool add_answer_gradient(const Batch&, const arma::cube&, std::span<double>) const { return false; }
+  /// Small random parameters to begin from.
+  virtual void randomise(Rng rng);
 
   /// What each row says about the parameters of expert k: d ln f_k(y_i | x_i) / d theta_k, n x parameters, in
   /// the order of the fields that move (positive ones by their logarithm).
@@ -90,7 +120,12 @@ class ExpertFamily {
   // Classification:
   virtual uword classes() const { return 0; }
   virtual void class_probabilities(const Batch& batch, arma::cube& out) const;  ///< n x C x K
+  /// out (n x C) += sum_k weight(i, k) p_k(c | x_i).
+  virtual void add_class_probabilities(const Batch& batch, const mat& weight, mat& out) const;
 };
+
+/// Small random values for the fields that are free.
+void randomise_fields(const std::vector<Field>& fields, Rng& rng);
 
 /// Families that a model can have, by name: the table that files, the command line and tests go by.
 std::unique_ptr<ExpertFamily> make_experts(std::string_view family, const ExpertShape& shape);

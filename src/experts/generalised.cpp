@@ -62,7 +62,9 @@ class GeneralisedExperts final : public ExpertFamily {
   std::size_t sums() const override { return count() * stride(); }
   void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const override;
   void update(std::span<const double> sums, const Penalty& penalty) override;
+  void set_penalty(const Penalty& penalty) override;
   double log_prior() const override;
+  void add_prior_gradient(std::span<double> gradient) const override;
   void moments(const Batch& batch, mat& mean, mat& sd) const override;
   void cumulative(const Batch& batch, const vec& at, mat& out) const override;
 
@@ -330,12 +332,16 @@ void GeneralisedExperts::update_shape(uword k, const double* own) {
   shape_[k] = std::clamp(shape_[k] * std::exp(step), kernel_.least_shape(), kernel_.most_shape());
 }
 
-void GeneralisedExperts::update(std::span<const double> sums, const Penalty& penalty) {
+void GeneralisedExperts::set_penalty(const Penalty& penalty) {
   prior_.set(penalty);
   noise_prior_.set(penalty);
   floor_ = kernel_.least_scale();
   if (!kernel_.log_link()) floor_ = std::max(floor_, penalty.noise_floor);
   if (!kernel_.log_link() && prior_.evidence() && q() > 1) floor_ = std::max(floor_, kLeastVaryingScale);
+}
+
+void GeneralisedExperts::update(std::span<const double> sums, const Penalty& penalty) {
+  set_penalty(penalty);
   if (prior_.evidence() && penalty.refresh) refresh(sums);
   for (uword k = 0; k < count(); ++k) {
     const double* own = sums.data() + k * stride();
@@ -355,6 +361,24 @@ double GeneralisedExperts::log_prior() const {
     if (kernel_.has_shape() && prior_.evidence()) sum += kernel_.shape_prior(shape_[k], slope, curvature);
   }
   return sum;
+}
+
+void GeneralisedExperts::add_prior_gradient(std::span<double> gradient) const {
+  const std::size_t size = p() + q() + (kernel_.has_shape() ? 1 : 0);
+  double slope, curvature;
+  for (uword k = 0; k < count(); ++k) {
+    double* own = gradient.data() + k * size;
+    prior_.add_gradient(k, w_.col(k), own);
+    if (q() > 0) {
+      noise_prior_.add_gradient(k, v_.col(k), own + p());
+      scale_prior(k, slope, curvature);
+      for (uword j = 0; j < q(); ++j) own[p() + j] += slope * centre_(j, k);
+    }
+    if (kernel_.has_shape() && prior_.evidence()) {
+      kernel_.shape_prior(shape_[k], slope, curvature);
+      own[p() + q()] += slope;
+    }
+  }
 }
 
 void GeneralisedExperts::moments(const Batch& batch, mat& mean, mat& sd) const {
