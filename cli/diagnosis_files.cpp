@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "metrics_text.hpp"
+#include "prediction_rows.hpp"
 #include "text.hpp"
 
 namespace moekit::cli {
@@ -42,7 +43,7 @@ void PartitionRows::header(CsvWriter& out) const {
   for (const std::string& name : carried_) out.text(name);
   if (carried_.empty()) out.text("row");
   out.text("expert");
-  numbered(out, "gate", experts);
+  gate_header(model_, out);
   if (has_target_) {
     numbered(out, "responsibility", experts);
     out.text("log_density");
@@ -58,7 +59,7 @@ void PartitionRows::rows(const Scored& scored, std::uint64_t first, CsvWriter& o
     for (std::size_t j = 0; j < carried_.size(); ++j) out.text(scored.rows.carried[j][i]);
     if (carried_.empty()) out.count(first + i + 1);
     out.count(p.expert[i] + 1);
-    for (uword k = 0; k < p.gate.n_cols; ++k) out.number(p.gate(i, k));
+    gate_cells(model_, p, i, out);
     const bool known = p.has_target && std::isfinite(p.log_density[i]);
     if (has_target_) {
       for (uword k = 0; k < p.gate.n_cols; ++k) out.number(known ? p.responsibility(i, k) : NAN);
@@ -144,7 +145,7 @@ Json summary_json(const Model& model, const Diagnosis& d) {
   Json json;
   json["rows"] = d.rows;
   json["has_target"] = d.has_target;
-  json["experts"] = d.regions.size();
+  json["experts"] = experts_of(model);
   Json& utilisation = json["utilisation"] = Json::array();
   for (std::size_t k = 0; k < d.regions.size(); ++k) {
     const Region& r = d.regions[k];
@@ -162,6 +163,13 @@ Json summary_json(const Model& model, const Diagnosis& d) {
   json["outlier_share"] = d.has_target ? json_number(d.outlier_share) : Json(nullptr);
   json["dead_experts"] = Json::array();
   for (const uword k : d.dead) json["dead_experts"].push_back(k + 1);
+  json["routing"] = {{"picks", d.routing.picks},
+                     {"load_cv_squared", json_number(d.routing.load_cv2)},
+                     {"max_over_mean", json_number(d.routing.max_over_mean)},
+                     {"load_entropy", json_number(d.routing.load_entropy)},
+                     {"dead", d.routing.dead.size()},
+                     {"mutual_information", json_number(d.routing.mutual_information)},
+                     {"label_entropy", json_number(d.routing.label_entropy)}};
   json["fit"] = {{"status", p.status},
                  {"log_likelihood", json_number(p.log_likelihood)},
                  {"log_likelihood_one_expert", json_number(p.single_log_likelihood)},

@@ -53,6 +53,9 @@ std::size_t finished_starts(const Provenance& provenance) {
 
 std::string model_line(const Model& model) {
   const Mixture& m = model.members.front();
+  if (model.neurons.count > 0)
+    return counted(model.neurons.count, model.family + " neuron") + ", product-key gate, " +
+           counted(model.neurons.heads, "head") + " of " + counted(model.neurons.picks, "pick");
   std::string text = counted(m.count(), model.family + " expert");
   if (!model.hidden.empty()) text += " of mlp:" + widths_text(model.hidden);
   text += ", " + model.gate_family + " gate";
@@ -89,7 +92,7 @@ Json fit_report_json(const FitRecord& record) {
   Json json;
   json["version"] = p.version;
   json["status"] = p.status;
-  json["experts"] = mixture.count();
+  json["experts"] = experts_of(model);
   json["family"] = model.family;
   json["gate"] = model.gate_family;
   json["hidden"] = model.hidden;

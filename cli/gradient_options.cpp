@@ -69,6 +69,10 @@ void add_routing(CLI::App& command, FitArgs& args) {
       "rows that an expert takes of a batch, as a multiple of an even share; what is over is dropped; 0: all",
       "X")
       ->check(number_at_least(0));
+  Neurons& n = args.fit.neurons;
+  add("--heads", n.heads, "product-key: queries a row", "N")->check(whole_number(1, 1024));
+  add("--picks", n.picks, "product-key: neurons a query", "N")->check(whole_number(1, 1024));
+  add("--key-width", n.key_width, "product-key: width of a half-key", "N")->check(whole_number(1, 1024));
   add("--shared-experts", args.fit.shared_experts, "experts that answer for every row, beside the picks", "N")
       ->check(whole_number(0, 100000));
 }

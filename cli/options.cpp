@@ -95,7 +95,7 @@ CLI::Validator expert_check() {
   return CLI::Validator(
       [](const std::string& text) {
         try {
-          if (!hidden_widths(text)) parse_basis(text);
+          if (text != "neuron" && !hidden_widths(text)) parse_basis(text);
           return std::string();
         } catch (const Error& e) {
           return std::string(e.what());
@@ -107,7 +107,9 @@ CLI::Validator expert_check() {
 CLI::Validator gate_check() {
   return CLI::Validator(
       [](const std::string& text) {
-        if (!text.starts_with("mlp:")) return one_of(gate_families())(text);
+        std::vector<std::string> known = gate_families();
+        known.push_back("product-key");
+        if (!text.starts_with("mlp:")) return one_of(known)(text);
         try {
           gate_numbers(text, {});
           return std::string();
@@ -123,10 +125,11 @@ void add_bases(CLI::App& command, FitArgs& args, const std::string& group) {
   const auto add = [&](CLI::Option* option, const std::string& type) {
     return option->type_name(type)->group(group)->capture_default_str();
   };
-  add(command.add_option("--expert", args.expert,
-                         "what an expert makes of its inputs: linear, additive (a piecewise-linear curve an "
-                         "input, smooth by the evidence), constant, poly:P (powers up to P), mlp:H or "
-                         "mlp:H1,H2 (a network with hidden layers so wide)"),
+  add(command.add_option(
+          "--expert", args.expert,
+          "what an expert makes of its inputs: linear, additive (a piecewise-linear curve an "
+          "input, smooth by the evidence), constant, poly:P (powers up to P), mlp:H or "
+          "mlp:H1,H2 (a network with hidden layers so wide), neuron (with --gate product-key)"),
       "BASIS")
       ->check(expert_check());
   add(command.add_option("--gate-basis", args.gate_basis,
@@ -163,7 +166,9 @@ void add_fit(CLI::App& command, FitArgs& args) {
       "NAME")
       ->check(one_of(expert_families()));
   add_bases(command, args, group);
-  add(command.add_option("--gate", fit.gate, "kind of gate: " + join(gate_families(), ", ") + ", mlp:H"),
+  add(command.add_option(
+          "--gate", fit.gate,
+          "kind of gate: " + join(gate_families(), ", ") + ", mlp:H, product-key (of neurons)"),
       "NAME")
       ->check(gate_check())
       ->capture_default_str();

@@ -1,10 +1,56 @@
 #include "prediction_rows.hpp"
 
+#include <algorithm>
+
 #include "moekit/error.hpp"
 #include "moekit/flags.hpp"
 #include "text.hpp"
 
 namespace moekit::cli {
+
+namespace {
+
+/// Above, a row's picks are written instead of every weight.
+constexpr uword kMostGateColumns = 256;
+
+bool by_picks(const Model& model) {
+  const Mixture& m = model.members.front();
+  return model.neurons.count > 0 || (m.count() > kMostGateColumns && m.routing.active(m.count()));
+}
+
+uword most_picks(const Model& model) {
+  const RoutingRule& rule = model.members.front().routing;
+  if (model.neurons.count > 0)
+    return std::min(model.neurons.count, model.neurons.heads * model.neurons.picks);
+  return rule.top_k + static_cast<uword>(std::count(rule.shared.begin(), rule.shared.end(), 1));
+}
+
+}  // namespace
+
+void gate_header(const Model& model, CsvWriter& out) {
+  if (by_picks(model)) {
+    for (uword j = 1; j <= most_picks(model); ++j)
+      out.text("expert_" + std::to_string(j)).text("weight_" + std::to_string(j));
+    return;
+  }
+  for (uword k = 1; k <= model.members.front().count(); ++k) out.text("gate_" + std::to_string(k));
+}
+
+void gate_cells(const Model& model, const Prediction& p, uword row, CsvWriter& out) {
+  if (!by_picks(model)) {
+    for (uword k = 0; k < p.gate.n_cols; ++k) out.number(p.gate(row, k));
+    return;
+  }
+  for (uword j = 0; j < most_picks(model); ++j) {
+    const bool there = j < p.pick.n_cols && p.pick_weight(row, j) > 0;
+    if (there) {
+      out.count(p.pick(row, j) + 1).number(p.pick_weight(row, j));
+    } else {
+      out.empty();
+      out.empty();
+    }
+  }
+}
 
 PredictionRows::PredictionRows(const Model& model, PredictColumns columns, std::vector<std::string> carried)
     : model_(model),
@@ -39,7 +85,7 @@ void PredictionRows::header(CsvWriter& out) const {
   const uword experts = model_.members.front().count();
   if (columns_.regions) {
     out.text("expert");
-    for (uword k = 1; k <= experts; ++k) out.text("gate_" + std::to_string(k));
+    gate_header(model_, out);
   }
   if (columns_.components)
     for (uword k = 1; k <= experts; ++k) out.text("mean_" + std::to_string(k));
@@ -72,7 +118,7 @@ void PredictionRows::rows(const Scored& scored, CsvWriter& out) const {
     for (uword q = 0; q < quantile.n_cols; ++q) out.number(quantile(i, q));
     if (columns_.regions) {
       out.count(p.expert[i] + 1);
-      for (uword k = 0; k < p.gate.n_cols; ++k) out.number(p.gate(i, k));
+      gate_cells(model_, p, i, out);
     }
     if (columns_.components)
       for (uword k = 0; k < p.component_mean.n_cols; ++k) out.number(p.component_mean(i, k));

@@ -174,12 +174,17 @@ FitOptions fit_options(const FitArgs& args, const Common& common, const Schema& 
   // fit() would say the same, but a dry run does not get there.
   if (const auto hidden = hidden_widths(args.expert))
     fit.hidden = *hidden;
-  else
+  else if (args.expert != "neuron")
     fit.expert_basis = parse_basis(args.expert);
   fit.gate_basis = parse_basis(args.gate_basis);
   fit.noise_basis = parse_basis(args.noise);
   fit.expert_basis.bins = fit.gate_basis.bins = fit.noise_basis.bins = args.bins;
   take_gradient(args, fit);
+  const bool neurons = fit.gate == "product-key";
+  if (neurons && args.expert != "neuron" && args.expert != "linear")
+    throw Error(Errc::usage, "--gate product-key has single neurons as experts; leave --expert out");
+  if (!neurons && args.expert == "neuron")
+    throw Error(Errc::usage, "--expert neuron needs --gate product-key");
   check_family(fit, schema);
   if (args.ridge != "auto") {
     parse_number(args.ridge, fit.ridge);
@@ -191,7 +196,7 @@ FitOptions fit_options(const FitArgs& args, const Common& common, const Schema& 
 std::vector<uword> whole_numbers(const std::string& option, const std::vector<std::string>& texts) {
   std::vector<uword> numbers;
   for (const std::string& piece : cut(texts)) {
-    const std::string wrong = whole_number(1, 100000)(piece);
+    const std::string wrong = whole_number(1, kMostExperts)(piece);
     if (!wrong.empty()) throw Error(Errc::usage, option + ": " + wrong);
     uword value = 0;
     std::from_chars(piece.data(), piece.data() + piece.size(), value);

@@ -30,10 +30,14 @@ Mixture prototype(const FitOptions& o, const Schema& schema, const Bases& bases,
   m.gate_basis = bases.gate;
   m.expert_basis = bases.expert;
   m.noise_basis = bases.noise;
+  // A network of neurons is one expert, whatever its number of neurons.
+  const bool network = gate_traits(o.gate).product_keys;
+  Neurons neurons = network ? o.neurons : Neurons{};
+  if (network) neurons.count = o.experts;
   m.gate = Value<GateFamily>(make_gate(o.gate, {experts, bases.gate.groups()}));
-  m.experts = Value<ExpertFamily>(make_experts(
-      family_of(o, schema),
-      {experts, bases.expert.groups(), bases.noise.groups(), schema.target.labels.size(), o.hidden}));
+  m.experts = Value<ExpertFamily>(
+      make_experts(family_of(o, schema), {experts, bases.expert.groups(), bases.noise.groups(),
+                                          schema.target.labels.size(), o.hidden, neurons}));
   m.routing.score = experts > 1 ? o.gate_score : RoutingRule::Score::softmax;
   m.routing.top_k = std::min(o.top_k, experts);
   if (o.shared_experts > 0 && o.shared_experts < experts) {
@@ -176,7 +180,8 @@ Search search_experts(const train::SearchTask& task, const Bases& bases) {
   };
   // Epochs are long, and one expert is no help to the many.
   out.single_log_likelihood = arma::datum::nan;
-  if (!in_batches(options.method) || options.experts == 1) fit_one();
+  const bool network = gate_traits(options.gate).product_keys;
+  if (!in_batches(options.method) || options.experts == 1 || network) fit_one();
   FitOptions many = options;
   train::Growth growth;
   bool growth_stopped = false;
@@ -194,6 +199,7 @@ Search search_experts(const train::SearchTask& task, const Bases& bases) {
                                     task.penalty,
                                     options.grow ? &growth.mixture : nullptr};
   uword experts = std::min<uword>(many.experts, task.source.rows());
+  if (gate_traits(options.gate).product_keys) experts = many.experts = 1;
   if (task.schema.target.task == Task::classification && occurring(task.schema.target.shares) < 2)
     experts = 1;
   if (experts < many.experts)
@@ -290,6 +296,10 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& asked, c
   model.family = family_of(options, schema);
   model.gate_family = options.gate;
   model.hidden = options.hidden;
+  if (gate_traits(options.gate).product_keys) {
+    model.neurons = options.neurons;
+    model.neurons.count = options.experts;
+  }
   model.schema = with_unit(schema, model.family);
   Provenance& p = model.provenance;
   p.version = kVersion;

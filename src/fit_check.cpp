@@ -10,6 +10,9 @@ namespace moekit {
 
 namespace {
 
+/// Experts of a bank: a model file holds no more.
+constexpr uword kMostInBank = 10'000;
+
 using Problem = std::function<void(const std::string&)>;
 
 bool routed(const FitOptions& o) { return o.top_k > 0; }
@@ -39,6 +42,20 @@ void check_method(const FitOptions& o, const Problem& problem) {
   if (g.batch_size < 1) problem("--batch-size must be at least 1");
   for (const double v : {g.learning_rate, g.weight_decay, g.clip, g.balance_weight, g.z_loss, g.capacity})
     if (!(v >= 0) || !std::isfinite(v)) problem("rates, weights and factors must be numbers of at least 0");
+}
+
+/// A network of neurons.
+void check_neurons(const FitOptions& o, const Problem& problem) {
+  if (!gate_traits(o.gate).product_keys) return;
+  if (!in_batches(o.method)) problem("--gate product-key is trained by --fit adam or sgd");
+  if (!o.hidden.empty()) problem("the experts of --gate product-key are neurons; leave --expert mlp:H out");
+  if (o.gradient.loss != Loss::likelihood) problem("--gate product-key has --loss likelihood only");
+  if (o.top_k > 0 || o.shared_experts > 0 || o.gate_score != RoutingRule::Score::softmax)
+    problem("--gate product-key picks by --heads and --picks; leave the options of routing out");
+  if (o.neurons.heads < 1 || o.neurons.picks < 1 || o.neurons.key_width < 1)
+    problem("--heads, --picks and --key-width must be at least 1");
+  if (o.noise_basis.form != BasisKind::Form::constant)
+    problem("--gate product-key has one noise; leave --noise out");
 }
 
 /// Which experts answer.
@@ -86,6 +103,8 @@ void check_fit(const FitOptions& o, const Schema& schema, const Source& source) 
   std::string problems;
   const auto problem = [&](const std::string& text) { problems += (problems.empty() ? "" : "; ") + text; };
   if (o.experts < 1) problem("--experts must be at least 1");
+  if (o.experts > kMostInBank && !gate_traits(o.gate).product_keys)
+    problem("--experts over " + std::to_string(kMostInBank) + " are for --gate product-key");
   if (o.grow && !o.initial_region.empty())
     problem("starting regions say how many experts there are, so it cannot be found (--experts auto)");
   if (o.restarts < 1) problem("--restarts must be at least 1");
@@ -96,6 +115,7 @@ void check_fit(const FitOptions& o, const Schema& schema, const Source& source) 
   if (o.ensemble < 1) problem("--ensemble must be at least 1");
   if (!(o.lasso >= 0) || !std::isfinite(o.lasso)) problem("--lasso must be a number of at least 0");
   check_method(o, problem);
+  check_neurons(o, problem);
   check_routing(o, problem);
   check_balance(o, problem);
   if (!problems.empty()) throw Error(Errc::usage, problems);

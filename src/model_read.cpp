@@ -4,6 +4,7 @@
 #include "model_json.hpp"
 #include "model_names.hpp"
 #include "model_node.hpp"
+#include "model_read_sparse.hpp"
 #include "moekit/diagnose.hpp"
 #include "moekit/error.hpp"
 
@@ -212,40 +213,8 @@ Conformal read_conformal(const Node& node, const Schema& schema) {
   return c;
 }
 
-RoutingRule read_routing(const Node& node, std::size_t experts) {
-  RoutingRule rule;
-  rule.score = static_cast<RoutingRule::Score>(node.at("score").one_of(kGateScores));
-  rule.top_k = node.at("top_k").whole();
-  if (rule.top_k > experts) node.at("top_k").fail("is more than there are experts");
-  const auto one_each = [&](const char* key, std::size_t size) {
-    if (size != 0 && size != experts) node.at(key).fail("does not have a number for each expert");
-  };
-  rule.bias = node.at("bias").numbers();
-  one_each("bias", rule.bias.size());
-  const Node shared = node.at("shared"), order = node.at("hash_order");
-  one_each("shared", shared.size());
-  for (std::size_t k = 0; k < shared.size(); ++k) {
-    rule.shared.push_back(static_cast<std::uint8_t>(shared[k].code()));
-    if (shared[k].code() > 1) shared[k].fail("is neither 0 nor 1");
-  }
-  one_each("hash_order", order.size());
-  std::vector<bool> seen(experts, false);
-  for (std::size_t k = 0; k < order.size(); ++k) {
-    rule.hash_order.push_back(order[k].code());
-    if (rule.hash_order[k] >= experts || seen[rule.hash_order[k]]) order[k].fail("is no expert of its own");
-    seen[rule.hash_order[k]] = true;
-  }
-  return rule;
-}
-
-/// Numbers that an expert's network holds.
-double network_numbers(const Model& model, double inputs, double outputs) {
-  double numbers = 0;
-  for (const uword width : model.hidden) {
-    numbers += inputs * static_cast<double>(width);
-    inputs = static_cast<double>(width) + 1;
-  }
-  return numbers + inputs * outputs;
+GateTraits traits_of_gate(const Model& model, const Node& node) {
+  return built(node, [&] { return gate_traits(model.gate_family); });
 }
 
 Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
@@ -264,6 +233,9 @@ Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
     experts.fail("has an impossible size");
   // Classification keeps a table of contrasts (classes x classes) for every expert.
   if (classes * classes > kMostContrasts / count) experts.fail("has an impossible size");
+  const double of_neuron = static_cast<double>(m.expert_basis.size() + std::max<std::size_t>(classes, 1));
+  if (of_neuron * static_cast<double>(model.neurons.count) > static_cast<double>(bytes))
+    experts.fail("has an impossible size");
   if (network_numbers(model, static_cast<double>(m.expert_basis.size()),
                       static_cast<double>(std::max<std::size_t>(classes, 1))) *
           static_cast<double>(count) >
@@ -271,11 +243,12 @@ Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
     experts.fail("has an impossible size");
   m.experts = Value<ExpertFamily>(built(experts, [&] {
     return make_experts(model.family, {count, m.expert_basis.groups(), m.noise_basis.groups(),
-                                       std::max<std::size_t>(classes, 1), model.hidden});
+                                       std::max<std::size_t>(classes, 1), model.hidden, model.neurons});
   }));
   if ((m.experts->classes() > 0) != (model.schema.target.task == Task::classification))
     experts.fail("of the family '" + model.family + "' do not suit the task");
   for (std::size_t k = 0; k < count; ++k) read_fields(experts[k], m.experts->fields(k));
+  if (model.neurons.count > 0) read_arrays(node, *m.experts);
   const GateShape shape{count, m.gate_basis.groups()};
   if (built(gate, [&] { return gate_numbers(model.gate_family, shape); }) > static_cast<double>(bytes / 2))
     gate.fail("has an impossible size");
@@ -375,6 +348,9 @@ Model model_from_json(const std::string& text, const std::string& name) {
       if (model.hidden[i] == 0) hidden[i].fail("is not positive");
     }
   }
+  if (node.has("neurons")) model.neurons = read_neurons(node.at("neurons"), model, text.size());
+  if (traits_of_gate(model, node.at("gate_family")).product_keys != (model.neurons.count > 0))
+    node.at("gate_family").fail("does not agree with the neurons");
   model.schema = read_schema(node.at("schema"));
   const Node members = node.at("members");
   if (members.size() == 0) members.fail("is empty");

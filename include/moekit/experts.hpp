@@ -41,6 +41,12 @@ struct Field {
   double least = 0;  ///< positive values are not moved below
 };
 
+/// A large group of parameters, kept in float32.
+struct FloatField {
+  std::string_view name;
+  std::span<float> values;
+};
+
 /// How parameters are held back.
 struct Penalty {
   enum class Mode { none, fixed, evidence };
@@ -51,6 +57,21 @@ struct Penalty {
   bool refresh = true;     ///< evidence: may the penalties themselves change in this update?
 };
 
+/// Single-neuron experts behind product keys (He 2024): how many, and how a row finds its own.
+struct Neurons {
+  uword count = 0;       ///< a square number; 0: no such network
+  uword heads = 8;       ///< queries a row
+  uword picks = 16;      ///< neurons a query
+  uword key_width = 16;  ///< of a half-key
+};
+
+/// An update of parameters of which a batch touches a few only.
+struct SparseStep {
+  double row_rate = 0;    ///< learning rate of what is touched
+  double dense_rate = 0;  ///< of the rest, by Adam
+  double decay = 0;       ///< share of each touched parameter that is taken away
+};
+
 /// What a family is made for. Groups: for each feature the group that shares a prior, 0 for the intercept.
 struct ExpertShape {
   uword experts = 1;                      ///< K
@@ -58,6 +79,7 @@ struct ExpertShape {
   std::vector<uword> noise_groups = {0};  ///< q; one: the noise is the same everywhere
   uword classes = 0;                      ///< labels of the target (classification)
   std::vector<uword> hidden = {};         ///< widths of an expert's hidden layers; none: it is linear
+  Neurons neurons = {};                   ///< count > 0: one network of so many neurons
 };
 
 /// All K experts of one kind. Density and moments are those of the standardised target.
@@ -68,6 +90,8 @@ class ExpertFamily {
   virtual uword count() const = 0;  ///< K
   virtual std::unique_ptr<ExpertFamily> clone() const = 0;
   virtual std::vector<Field> fields(uword k) = 0;
+  /// Parameters beside fields(), of all experts; too many for a gradient of all.
+  virtual std::vector<FloatField> float_fields() { return {}; }
   /// New expert j is a copy of old expert from[j]: duplicate, drop, reorder.
   virtual void select(std::span<const uword> from) = 0;
   /// Coefficients of expert k: p x outputs (1, or classes - 1), on the features.
@@ -107,6 +131,13 @@ class ExpertFamily {
   /// gradient += sum_i sum_k slope(i, :, k) d o_k(x_i) / d theta; slope: n x max(1, C) x K. False where a
   /// family has no such gradient.
   virtual bool add_answer_gradient(const Batch&, const arma::cube&, std::span<double>) const { return false; }
+  /// A step up the log density of a batch that touches only what its rows use; the sum over rows of weight x
+  /// ln f(y | x) before it. Of families with float_fields() only.
+  virtual double sparse_step(const Batch& batch, const SparseStep& step);
+  /// The parts of an expert that answer for each row, n x picks: index, 0-based, and weights adding up to 1,
+  /// falling. False where an expert is one whole.
+  virtual bool parts(const Batch&, arma::umat&, mat&) const { return false; }
+  virtual uword part_count() const { return 0; }
   /// Small random parameters to begin from.
   virtual void randomise(Rng rng);
 

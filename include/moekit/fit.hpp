@@ -34,6 +34,7 @@ struct FitOptions {
   Method method = Method::em;
   GradientOptions gradient;        ///< for the other methods
   std::vector<uword> hidden = {};  ///< widths of the experts' hidden layers; empty: linear experts
+  Neurons neurons = {};            ///< of --gate product-key; their count is `experts`
   /// How many experts answer for a row, and by which scores. Sizes follow from the number of experts.
   uword top_k = 0;
   RoutingRule::Score gate_score = RoutingRule::Score::softmax;

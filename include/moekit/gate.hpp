@@ -85,11 +85,12 @@ struct GateTraits {
   bool logits = false;     ///< a softmax of scores
   bool network =
       false;  ///< trained by gradients only; its name ends in the widths of hidden layers: "mlp:64"
+  bool product_keys = false;  ///< chooses among neurons inside one network
 };
 GateTraits gate_traits(std::string_view family);
 /// Numbers that a gate of this shape holds, so that a file cannot ask for a large allocation.
 double gate_numbers(std::string_view family, const GateShape& shape);
-/// Those with a fixed name; "mlp:H" is one more.
+/// Those of mixtures with a fixed name; "mlp:H" is one more, and "product-key".
 std::vector<std::string> gate_families();
 
 }  // namespace moekit

@@ -109,11 +109,17 @@ struct Model {
   Schema schema;
   std::string family, gate_family;  ///< names in the tables of experts and gates
   std::vector<uword> hidden;        ///< widths of the experts' hidden layers; none: they are linear
+  Neurons neurons;                  ///< of a product-key gate; count 0: a mixture
   std::vector<Mixture> members;     ///< an ensemble has several
   Conformal conformal;              ///< exact intervals, if the model is calibrated
   Provenance provenance;
   StandardErrors standard_errors;
 };
+
+/// Experts of the first member: of a network its neurons.
+inline uword experts_of(const Model& model) {
+  return model.neurons.count > 0 ? model.neurons.count : model.members.front().count();
+}
 
 /// What posterior() says of a block; buffers are reused.
 struct Posterior {

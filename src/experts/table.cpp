@@ -34,6 +34,7 @@ const Row& row_of(std::string_view family) {
 }  // namespace
 
 std::unique_ptr<ExpertFamily> make_experts(std::string_view family, const ExpertShape& shape) {
+  if (shape.neurons.count > 0) return make_neurons(family, shape);
   if (!shape.hidden.empty()) return make_mlp(family, shape);
   return row_of(family).make(shape);
 }
@@ -63,6 +64,10 @@ void ExpertFamily::add_gradient(const Batch& batch, const mat& weight, std::span
     const vec own = each.t() * weight.col(k);
     for (uword j = 0; j < own.n_elem; ++j) gradient[at++] += own[j];
   }
+}
+
+double ExpertFamily::sparse_step(const Batch&, const SparseStep&) {
+  throw Error(Errc::internal, std::string(name()) + " experts have no sparse step");
 }
 
 void ExpertFamily::randomise(Rng rng) {

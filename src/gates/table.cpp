@@ -23,6 +23,8 @@ constexpr Row kFamilies[] = {
     {"gaussian", make_gaussian_gate, {}, quadratic_numbers},
     {"tree", make_tree_gate, {.hierarchy = true}, linear_numbers},
     {"constant", make_constant_gate, {.inputs = false}, few_numbers},
+    // The choice is inside the one expert, so nothing is left to the mixture's own gate.
+    {"product-key", make_constant_gate, {.inputs = false, .product_keys = true}, few_numbers},
 };
 
 const Row& row_of(std::string_view family) {
@@ -93,7 +95,8 @@ double gate_numbers(std::string_view family, const GateShape& shape) {
 
 std::vector<std::string> gate_families() {
   std::vector<std::string> names;
-  for (const Row& row : kFamilies) names.emplace_back(row.name);
+  for (const Row& row : kFamilies)
+    if (!row.traits.product_keys) names.emplace_back(row.name);
   return names;
 }
 

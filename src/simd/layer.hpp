@@ -8,5 +8,7 @@ namespace moekit::simd {
 /// a row gets never depends on the others.
 void layer(const double* w, std::size_t outputs, std::size_t inputs, const double* bias, const double* x,
            std::size_t rows, double* out);
+void layer(const float* w, std::size_t outputs, std::size_t inputs, const float* bias, const float* x,
+           std::size_t rows, float* out);
 
 }  // namespace moekit::simd

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
+#include "simd/adam.hpp"
 #include "train/loss.hpp"
 #include "train/parameters.hpp"
 #include "train/shuffle.hpp"
@@ -13,11 +15,16 @@ namespace moekit::train {
 namespace {
 
 constexpr double kMomentum = 0.9, kSquares = 0.999, kSmall = 1e-8;  // Kingma & Ba 2015
-constexpr double kAdamRate = 0.003, kSgdRate = 0.03;
+constexpr double kAdamRate = 0.003, kSgdRate = 0.03, kRowRate = 0.02;
 /// An expert with less than this share of an even load is dead; copies differ from what they copy by this
 /// much; in the last part of the epochs nobody begins again.
 constexpr double kDeadLoad = 0.01, kCopyNoise = 0.05, kReseedUntil = 0.7;
 constexpr std::uint64_t kReseedStream = 0x72657365;
+
+double batch_weight(const BlockData& rows) {
+  if (rows.weight.empty()) return static_cast<double>(rows.rows);
+  return std::accumulate(rows.weight.begin(), rows.weight.end(), 0.0);
+}
 
 class Descent {
  public:
@@ -33,6 +40,7 @@ class Descent {
         objective_(m, options.gradient, options.seed),
         shuffle_(source, options.seed, options.gradient.batch_size) {
     set_penalty(m_, penalty);
+    sparse_ = m.experts->part_count() > 0;
     const std::size_t size = objective_.parameters() + objective_.noise_parameters();
     gradient_.resize(size);
     first_.assign(size, 0.0);
@@ -46,7 +54,8 @@ class Descent {
   double schedule() const;
   double rate() const;
   void update(double weight);
-  double moved(std::size_t i, double value, double rate, bool decay) const;
+  double sparse_update(const Batch& batch);
+  void move(double* values, std::size_t at, std::size_t n, double decay);
   double epoch(int index);
   double held_out() const;
   void reseed(int epoch);
@@ -63,8 +72,10 @@ class Descent {
   Shuffle shuffle_;
   std::vector<double> gradient_, first_, second_;  // by parameter; second_: Adam's only
   std::vector<double> load_;                       // of the epoch, by expert
-  double slots_ = 0, dropped_ = 0, seen_ = 1;
+  double slots_ = 0, dropped_ = 0;
+  simd::AdamStep step_now_{.momentum = kMomentum, .squares = kSquares, .small = kSmall};
   std::uint64_t step_ = 0, steps_ = 0;
+  bool sparse_ = false;  // the experts step by themselves
   int reseeded_ = 0, last_reseed_ = 0;
   EmResult result_;
 };
@@ -81,47 +92,53 @@ double Descent::rate() const {
   return schedule() * (gradient_options_.learning_rate > 0 ? gradient_options_.learning_rate : usual);
 }
 
-/// Adam's correction of the first moment's first steps is in `rate`, of the second's in seen_.
-double Descent::moved(std::size_t i, double value, double rate, bool decay) const {
-  double step = first_[i];
-  if (!second_.empty()) step /= std::sqrt(second_[i] / seen_) + kSmall;
-  if (decay) value -= rate * gradient_options_.weight_decay * value;
-  return value - rate * step;
+/// values (n) move against gradient_, whose places begin at `at`.
+void Descent::move(double* values, std::size_t at, std::size_t n, double decay) {
+  if (!second_.empty()) {
+    step_now_.decay = decay;
+    simd::adam(step_now_, &gradient_[at], &first_[at], &second_[at], values, n);
+    return;
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    first_[at + i] = kMomentum * first_[at + i] + step_now_.scale * gradient_[at + i];
+    values[i] -= decay * values[i] + step_now_.rate * first_[at + i];
+  }
 }
 
+/// A step up the slope in gradient_, a sum over rows of this weight.
 void Descent::update(double weight) {
-  double norm = 0;
-  for (double& g : gradient_) {
-    g = -g / weight;
-    norm += g * g;
-  }
-  norm = std::sqrt(norm);
-  if (gradient_options_.clip > 0 && norm > gradient_options_.clip)
-    for (double& g : gradient_) g *= gradient_options_.clip / norm;
-  for (std::size_t i = 0; i < gradient_.size(); ++i) {
-    if (second_.empty()) {
-      first_[i] = kMomentum * first_[i] + gradient_[i];
-    } else {
-      first_[i] = kMomentum * first_[i] + (1 - kMomentum) * gradient_[i];
-      second_[i] = kSquares * second_[i] + (1 - kSquares) * gradient_[i] * gradient_[i];
-    }
-  }
-  double now = rate();
-  if (!second_.empty()) now /= 1 - std::pow(kMomentum, static_cast<double>(step_ + 1));
-  seen_ = 1 - std::pow(kSquares, static_cast<double>(step_ + 1));
-  std::size_t i = 0;
+  const double norm = arma::norm(vec(gradient_.data(), gradient_.size(), false, true)) / weight;
+  const double clip = gradient_options_.clip;
+  step_now_.scale = -(clip > 0 && norm > clip ? clip / norm : 1.0) / weight;
+  const double now = rate(), t = static_cast<double>(step_ + 1);
+  step_now_.rate = second_.empty() ? now : now / (1 - std::pow(kMomentum, t));
+  step_now_.seen = 1 - std::pow(kSquares, t);
+  const double decay = now * gradient_options_.weight_decay;
+  std::size_t at = 0;
   for (const Field& f : m_.fields()) {
     if (f.kind == Field::Kind::fixed) continue;
-    for (double& v : f.values) {
-      if (f.kind == Field::Kind::positive)
-        v = std::max(std::exp(moved(i, std::log(v), now, false)), f.least);
-      else
-        v = moved(i, v, now, true);
-      ++i;
+    if (f.kind == Field::Kind::free) {
+      move(f.values.data(), at, f.values.size(), decay);
+    } else {
+      for (std::size_t i = 0; i < f.values.size(); ++i) {
+        double log = std::log(f.values[i]);
+        move(&log, at + i, 1, 0);
+        f.values[i] = std::max(std::exp(log), f.least);
+      }
     }
+    at += f.values.size();
   }
-  for (double& v : objective_.noise()) v = moved(i, v, now, false), ++i;
+  move(objective_.noise().memptr(), at, objective_.noise_parameters(), 0);
   ++step_;
+}
+
+/// Of a network that is too large for a gradient of all its parameters.
+double Descent::sparse_update(const Batch& batch) {
+  const double given = gradient_options_.learning_rate, rows = schedule() * (given > 0 ? given : kRowRate);
+  const double value =
+      m_.experts->sparse_step(batch, {rows, schedule() * kAdamRate, rows * gradient_options_.weight_decay});
+  ++step_;
+  return value;
 }
 
 /// One pass over the rows; what was climbed, a unit of weight.
@@ -134,18 +151,21 @@ double Descent::epoch(int index) {
   const bool bias = wants(gradient_options_, Balance::bias);
   while (shuffle_.next(rows)) {
     m_.prepare(schema_, rows.view(), batch);
+    if (sparse_) {
+      sum += sparse_update(batch);
+      weight += batch_weight(rows);
+      continue;
+    }
+    // The prior's slope first, times the batch's share of the rows.
     std::fill(gradient_.begin(), gradient_.end(), 0.0);
+    add_prior_gradient(m_, objective_.gate_parameters(), std::span(gradient_).first(objective_.parameters()));
+    vec all(gradient_.data(), gradient_.size(), false, true);
+    all *= batch_weight(rows) / schema_.total_weight;
     const double value = objective_.add(m_, batch, gradient_);
     const double own = arma::accu(objective_.weights());
     if (!(own > 0)) continue;
     sum += value;
     weight += own;
-    const double part = own / schema_.total_weight;
-    if (const double prior = log_prior(m_); prior != 0) {
-      std::vector<double> of_prior(objective_.parameters(), 0.0);
-      add_prior_gradient(m_, objective_.gate_parameters(), of_prior);
-      for (std::size_t i = 0; i < of_prior.size(); ++i) gradient_[i] += part * of_prior[i];
-    }
     update(own);
     if (bias) objective_.router().balance_step(m_.routing, schedule());
     for (std::size_t k = 0; k < load_.size(); ++k) {
