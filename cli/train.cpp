@@ -178,6 +178,9 @@ void add_train(CLI::App& program, Command& command) {
       "  moekit train data/mcycle.csv --target accel --expert additive --noise linear --ensemble 5 -o c.moe\n"
       "  moekit train data/patents.csv --target Patents --drop Company,RDS --family poisson --experts 3 -o "
       "p.moe\n"
+      "  moekit train data/mcycle.csv --target accel --fit lbfgs -o m.moe\n"
+      "  moekit train data/iris.csv --target target --expert mlp:8 --experts 8 --top-k 2 --fit adam --epochs "
+      "20 -o i.moe\n"
       "  moekit train data/diamonds.csv.gz --target price --dry-run\n",
       command.common);
   add_fit(*sub, args->fit);

@@ -3,11 +3,13 @@
 #include <cmath>
 
 #include "reference/banks.hpp"
+#include "standard_errors/moving.hpp"
 #include "train/loss.hpp"
 #include "train/parameters.hpp"
 
 using namespace moekit;
 using namespace moekit::fit_testing;
+using namespace moekit::train;
 
 // The gradients of everything that gradient fits climb, against central differences.
 
@@ -70,7 +72,6 @@ double value_at(Made& made, const GradientOptions& options, const vec& at, vec* 
 /// Largest difference to central differences, relative to the largest slope.
 double error_of_gradient(const Case& c) {
   Made made = make(c);
-  const Objective shape(made.m, c.options, 9);
   vec at = moving_parameters(made.m), gradient;
   const uword moving = at.n_elem;
   Objective sized(made.m, c.options, 9);
@@ -167,8 +168,11 @@ TEST_CASE("the gradient of the log prior is right, for every family and gate and
     const vec at = moving_parameters(made.m);
     std::vector<double> gradient(at.n_elem, 0.0);
     add_prior_gradient(made.m, gate_parameters(made.m), gradient);
+    // A parameter at its bound is stopped there by one of the two steps.
+    const std::vector<bool> at_bound = errors::Moving(made.m).at_bound();
     double worst = 0, largest = 1;
     for (uword i = 0; i < at.n_elem; ++i) {
+      if (at_bound[i]) continue;
       const double h = 1e-5;
       vec to = at;
       to[i] += h;

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "fit_helpers.hpp"
@@ -53,7 +54,7 @@ TEST_CASE("from the same start L-BFGS and EM reach the same optimum to 1e-4") {
   check_same_optimum(table("tonedata.csv", "tuned"), exact, 1e-4);
   FitOptions fixed = options(3, 1);
   check_same_optimum(table("mcycle.csv", "accel"), fixed, 1e-4);
-  check_same_optimum(table("iris.csv", "Species"), options(2, 1), 1e-4);
+  check_same_optimum(table("iris.csv", "target"), options(2, 1), 1e-4);
   FitOptions gates = options(2, 1);
   gates.gate = "gaussian";
   check_same_optimum(table("faithful.csv", "eruptions"), gates, 1e-4);

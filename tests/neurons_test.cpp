@@ -22,8 +22,7 @@ namespace {
 /// Keys that make many ties: few different values.
 ProductKeys drawn_keys(uword side, uword width, uword picks, bool ties, Rng rng) {
   ProductKeys keys(side, width, picks);
-  for (float& v : keys.keys())
-    v = ties ? static_cast<float>(rng.below(3)) : static_cast<float>(rng.normal());
+  for (float& v : keys.keys()) v = ties ? static_cast<float>(rng.below(3)) : static_cast<float>(rng.normal());
   return keys;
 }
 
@@ -96,8 +95,7 @@ TEST_CASE("product keys select what brute force selects, ties to the lower neuro
         Rng rng(7, side);
         const uword n = side > 100 ? 6 : 40;
         std::vector<float> query(2 * 5 * n);
-        for (float& v : query)
-          v = ties ? static_cast<float>(rng.below(2)) : static_cast<float>(rng.normal());
+        for (float& v : query) v = ties ? static_cast<float>(rng.below(2)) : static_cast<float>(rng.normal());
         std::vector<KeyPick> got;
         keys.select(query.data(), n, got);
         for (uword q = 0; q < n; ++q) {

@@ -14,6 +14,8 @@ constexpr double kLeastNoise = 1e-3;
 constexpr double kMomentum = 0.9, kSquares = 0.999, kSmall = 1e-8;
 /// Rows that are gone through at a time: what they picked stays in the cache.
 constexpr uword kRows = 256;
+/// Share of the newest batch in the spread of the errors.
+constexpr double kErrorShare = 0.01;
 
 /// One network of many single-neuron experts (neuron_bank.hpp) with one density: normal around its output, or
 /// softmax of C outputs. It is a bank of one expert: its neurons are no densities of their own, so a mixture
@@ -88,7 +90,7 @@ class NeuronExperts final : public ExpertFamily {
   struct Moments {
     std::vector<float> squares;        // of each neuron
     std::vector<float> first, second;  // of the dense parameters
-    double noise_first = 0, noise_second = 0;
+    double error = 0;                  // squared, moving average
     double steps = 0;
   };
   void answer(const Batch& batch, NeuronBank::Work& work, mat& out) const;
@@ -188,15 +190,15 @@ double NeuronExperts::sparse_step(const Batch& batch, const SparseStep& step) {
   mat y;
   bank_.forward(batch.expert, work, y);
   mat slope(y.n_rows, batch.rows);
-  double sum = 0, weight = 0, of_noise = 0;
+  double sum = 0, weight = 0, squares_of_errors = 0;
   for (uword i = 0; i < batch.rows; ++i) {
     const double w = batch.weight ? batch.weight[i] : 1.0;
-    double own = 0;
-    sum += w * log_likelihood(batch, i, y.colptr(i), slope.colptr(i), own);
+    double of_noise = 0;
+    sum += w * log_likelihood(batch, i, y.colptr(i), slope.colptr(i), of_noise);
     // Steps are taken for the error on the target's own scale: the noise would make them longer as it falls.
     slope.col(i) *= classes_ > 0 ? w : w * noise_ * noise_;
     weight += w;
-    of_noise += w * own;
+    squares_of_errors += w * noise_ * noise_ * (of_noise + 1);
   }
   if (!(weight > 0)) return 0;
   bank_.backward(work, slope, gradient);
@@ -220,13 +222,10 @@ double NeuronExperts::sparse_step(const Batch& batch, const SparseStep& step) {
     for (std::size_t j = 0; j < size; ++j) value[j] = kept * value[j] + rate * g[j];
   }
   if (classes_ == 0) {
-    const double g = of_noise / weight;
-    moments_.noise_first = kMomentum * moments_.noise_first + (1 - kMomentum) * g;
-    moments_.noise_second = kSquares * moments_.noise_second + (1 - kSquares) * g * g;
-    const double t = moments_.steps,
-                 move = moments_.noise_first / (1 - std::pow(kMomentum, t)) /
-                        (std::sqrt(moments_.noise_second / (1 - std::pow(kSquares, t))) + kSmall);
-    noise_ = std::max(floor_, noise_ * std::exp(step.dense_rate * move));
+    // Errors of rows before they were learnt from: an honest spread, where that of learnt rows is too small.
+    moments_.error = (1 - kErrorShare) * moments_.error + kErrorShare * squares_of_errors / weight;
+    const double seen_share = 1 - std::pow(1 - kErrorShare, moments_.steps);
+    noise_ = std::max(floor_, std::sqrt(moments_.error / seen_share));
   }
   return sum;
 }

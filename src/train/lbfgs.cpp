@@ -79,6 +79,13 @@ double LbfgsRun::evaluate(const double* x, double* g) {
   weight_ = total[size + 1];
   add_prior_gradient(at, gate_parameters(at), std::span(total).first(size));
   for (std::size_t i = 0; i < size; ++i) g[i] = -total[i];
+  // Below its least value a parameter changes nothing.
+  std::size_t place = 0;
+  for (const Field& f : at.fields()) {
+    if (f.kind == Field::Kind::fixed) continue;
+    for (std::size_t i = 0; i < f.values.size(); ++i, ++place)
+      if (f.kind == Field::Kind::positive && f.least > 0 && x[place] < std::log(f.least)) g[place] = 0;
+  }
   prior_ = log_prior(at);
   const double objective = total[size] + prior_;
   return std::isfinite(objective) ? -objective : 1e300;
