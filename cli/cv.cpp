@@ -25,9 +25,13 @@ struct CvArgs {
   bool json = false;
 };
 
-/// The numbers of experts to compare, K = 1 always among them, rising.
+/// The numbers of experts to compare, K = 1 always among them, rising; then 0 if auto is asked for.
 std::vector<uword> expert_counts(const CvArgs& args, const Grouping& regions) {
-  std::vector<uword> counts = whole_numbers("--experts", args.experts);
+  std::vector<std::string> numbers = split_commas(join(args.experts, ","));
+  const bool automatic = std::erase(numbers, "auto") > 0;
+  std::vector<uword> counts = whole_numbers("--experts", numbers);
+  if (automatic && !args.fit.init_column.empty())
+    throw Error(Errc::usage, "--init-column says how many experts there are; leave --experts auto out");
   if (!regions.names.empty()) {
     // A starting region for each row fixes K.
     const uword k = regions.names.size();
@@ -40,6 +44,7 @@ std::vector<uword> expert_counts(const CvArgs& args, const Grouping& regions) {
   counts.push_back(1);
   std::sort(counts.begin(), counts.end());
   counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
+  if (automatic) counts.push_back(0);
   return counts;
 }
 
@@ -108,13 +113,15 @@ CvResult cross_validate(const CvTask& task, uword experts) {
     Schema schema = task.table.schema;
     measure(schema, train, task.compute);
     FitOptions options = task.options;
-    options.experts = experts;
+    options.grow = result.automatic();
+    if (!options.grow) options.experts = experts;
     if (experts > 1 && !task.regions.names.empty())
       for (const std::uint64_t row : outside) options.initial_region.push_back(task.regions.of_row[row]);
-    const std::string where = "cv: " + counted(experts, "expert") + ", fold " + std::to_string(fold + 1) +
-                              " of " + std::to_string(task.folds.count) + ", ";
+    const std::string where = "cv: " + (options.grow ? "auto" : counted(experts, "expert")) + ", fold " +
+                              std::to_string(fold + 1) + " of " + std::to_string(task.folds.count) + ", ";
     const Model model = fit(schema, train, options, task.compute, progress_of_fit(task.console, where));
     result.fewer += model.members.front().count() < experts;
+    if (options.grow) result.found.push_back(model.members.front().count());
     result.scores.add(model, held, inside, task.compute);
   }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -130,7 +137,7 @@ void check_args(const CvArgs& args) {
 
 int run_cv(const CvArgs& args, const Common& common, Console& console) {
   check_args(args);
-  (void)whole_numbers("--experts", args.experts);  // refused before the table is read
+  (void)expert_counts(args, {});  // refused before the table is read
   ReadOptions reading = read_options(args.fit);
   for (const std::string& column : {args.group, args.fold_column})
     if (!column.empty()) reading.carry.push_back(column);
@@ -164,12 +171,14 @@ void add_cv(CLI::App& program, Command& command) {
                   "  moekit cv data/mcycle.csv --target accel --experts 2,4 --folds 5\n"
                   "  moekit cv data/pb52_jacobs4.csv --target Vowel --drop Type,Repetition --group Speaker "
                   "--experts 2,4 --folds 5\n"
-                  "  moekit cv data/faithful.csv --target eruptions --experts 2 --json\n",
+                  "  moekit cv data/faithful.csv --target eruptions --experts 2 --json\n"
+                  "  moekit cv data/mcycle.csv --target accel --experts 2,auto --folds 3\n",
                   command.common);
   add_fit(*sub, args->fit);
   CLI::Option* experts = add_list(*sub, "--experts", args->experts,
-                                  "numbers of experts to compare; 1 is always added (default: 1,2,4,8)")
-                             ->type_name("1,2,4")
+                                  "numbers of experts to compare; 1 is always added; auto: found in each "
+                                  "fold on rows held back (default: 1,2,4,8)")
+                             ->type_name("1,2,auto")
                              ->group("Cross-validation");
   CLI::Option* folds = sub->add_option("--folds", args->folds, "number of folds")
                            ->type_name("N")

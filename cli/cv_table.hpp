@@ -8,12 +8,14 @@
 
 namespace moekit::cli {
 
-/// One number of experts.
+/// One number of experts, or as many as each fold finds (--experts auto).
 struct CvResult {
   CvResult(uword k, std::size_t rows) : experts(k), scores(rows) {}
-  uword experts;
+  bool automatic() const { return experts == 0; }
+  uword experts;  ///< 0: auto
   HeldOutScores scores;
-  std::size_t fewer = 0;  ///< folds that ended with fewer experts
+  std::vector<uword> found;  ///< auto: in each fold
+  std::size_t fewer = 0;     ///< folds that ended with fewer experts
   double seconds = 0;
 };
 
@@ -29,14 +31,17 @@ class CvTable {
 
  private:
   struct Row {
-    uword experts;
+    Json experts_json() const { return experts > 0 ? Json(experts) : Json("auto"); }
+    std::string experts_text() const;
+    uword experts;              ///< 0: auto
+    std::vector<uword> found;   ///< auto: in each fold
     Estimate nll, error, gain;  ///< error: rmse or accuracy; gain: nll less that of K = 1
     double seconds;
   };
   bool classes_;
   std::string task_;
   bool grouped_;
-  std::string target_;
+  std::vector<std::string> targets_;
   std::uint64_t rows_;
   std::uint32_t folds_;
   std::vector<Row> table_;

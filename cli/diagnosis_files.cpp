@@ -6,6 +6,7 @@
 #include "metrics_text.hpp"
 #include "prediction_rows.hpp"
 #include "text.hpp"
+#include "types_found.hpp"
 
 namespace moekit::cli {
 
@@ -15,6 +16,13 @@ bool classifies(const Model& model) { return model.schema.target.task == Task::c
 
 void numbered(CsvWriter& out, const std::string& name, uword count) {
   for (uword k = 1; k <= count; ++k) out.text(name + "_" + std::to_string(k));
+}
+
+Json coverage_json(const Metrics& metrics) {
+  Json json;
+  if (metrics.targets.empty()) json["coverage_90"] = json_number(metrics.coverage_90);
+  for (const Metrics& each : metrics.targets) json[each.target] = coverage_json(each);
+  return json;
 }
 
 /// The columns in which a region differs most from the rest.
@@ -84,10 +92,12 @@ std::string experts_csv(const Model& model, const Diagnosis& d) {
   out.text("expert").text("share").text("effective_rows").text("rows_won");
   if (classes) {
     for (const std::string& label : model.schema.target.labels) out.text("share_" + label);
-  } else {
-    out.text("target_mean").text("target_sd").text("noise");
+    out.text("error_rate");
   }
-  out.text(classes ? "error_rate" : "rmse").end_row();
+  for (uword j = 0; !classes && j < model.schema.targets(); ++j)
+    for (const char* name : {"target_mean", "target_sd", "noise", "rmse"})
+      out.text(name + target_suffix(model.schema, j));
+  out.end_row();
   for (std::size_t k = 0; k < d.regions.size(); ++k) {
     const Region& r = d.regions[k];
     // Without a target nothing is known about it.
@@ -96,10 +106,12 @@ std::string experts_csv(const Model& model, const Diagnosis& d) {
     if (classes) {
       for (std::size_t c = 0; c < model.schema.target.labels.size(); ++c)
         out.number(c < r.class_shares.size() ? known(r.class_shares[c]) : NAN);
+      out.number(known(r.targets[0].error));
     } else {
-      out.number(known(r.target_mean)).number(known(r.target_sd)).number(r.noise);
+      for (const RegionTarget& t : r.targets)
+        out.number(known(t.mean)).number(known(t.sd)).number(t.noise).number(known(t.error));
     }
-    out.number(known(r.error)).end_row();
+    out.end_row();
   }
   return out.take();
 }
@@ -181,7 +193,7 @@ Json summary_json(const Model& model, const Diagnosis& d) {
   json["metrics"] = d.has_target ? metrics_json(d.metrics) : Json(nullptr);
   Json calibration = nullptr;
   if (d.has_target && classifies(model)) calibration = {{"ece", json_number(d.metrics.ece)}};
-  if (d.has_target && !classifies(model)) calibration = {{"coverage_90", json_number(d.metrics.coverage_90)}};
+  if (d.has_target && !classifies(model)) calibration = coverage_json(d.metrics);
   json["calibration"] = std::move(calibration);
   return json;
 }
@@ -192,22 +204,31 @@ std::string diagnosis_text(const Model& model, const Diagnosis& d) {
   TextTable table;
   using enum TextTable::Align;
   for (const char* heading : {"expert", "share", "rows"}) table.column(heading, right);
-  if (d.has_target && !classes) table.column("mean", right);
-  if (!classes) table.column("noise", right);
-  if (d.has_target) table.column(classes ? "error" : "rmse", right);
+  for (uword j = 0; !classes && j < model.schema.targets(); ++j) {
+    const std::string of =
+        model.schema.targets() > 1 ? shorten(model.schema.target_at(j).name, 12) + " " : "";
+    if (d.has_target) table.column(of + "mean", right);
+    table.column("noise", right);
+    if (d.has_target) table.column("rmse", right);
+  }
+  if (d.has_target && classes) table.column("error", right);
   table.column("where");
   for (std::size_t k = 0; k < std::min(kMost, d.regions.size()); ++k) {
     const Region& r = d.regions[k];
     std::vector<std::string> cells = {std::to_string(k + 1), percent(r.share),
                                       brief_amount(r.effective_rows)};
-    if (d.has_target && !classes) cells.push_back(brief(r.target_mean, 4));
-    if (!classes) cells.push_back(brief(r.noise, 4));
-    if (d.has_target) cells.push_back(classes ? percent(r.error) : brief(r.error, 4));
+    for (const RegionTarget& t : r.targets) {
+      if (classes) break;
+      if (d.has_target) cells.push_back(brief(t.mean, 4));
+      cells.push_back(brief(t.noise, 4));
+      if (d.has_target) cells.push_back(brief(t.error, 4));
+    }
+    if (d.has_target && classes) cells.push_back(percent(r.targets[0].error));
     cells.push_back(shorten(what_differs(r), 36));
     table.row(std::move(cells));
   }
-  std::string text = counted(d.rows, "row") + ", " + counted(d.regions.size(), "expert") + ", target '" +
-                     model.schema.target.name + "'" + (d.has_target ? "" : " (not in the data)") + "\n" +
+  std::string text = counted(d.rows, "row") + ", " + counted(d.regions.size(), "expert") + ", target " +
+                     target_names(model.schema) + (d.has_target ? "" : " (not in the data)") + "\n" +
                      table.text();
   if (d.regions.size() > kMost) text += "... and " + counted(d.regions.size() - kMost, "more expert") + "\n";
   text += "boundary " + percent(d.boundary_share) + " of rows, gate entropy " +

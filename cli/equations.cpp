@@ -19,11 +19,19 @@ std::string errors_legend(const StandardErrors& errors) {
   return text;
 }
 
+/// "weight 0.31, height -0.2".
+std::string correlations_text(const std::vector<Coefficient>& terms) {
+  std::vector<std::string> parts;
+  for (const Coefficient& c : terms) parts.push_back(c.term + " " + brief(c.estimate, 2));
+  return join(parts, ", ");
+}
+
 }  // namespace
 
 std::string equations_text(const Model& model, std::size_t width, std::size_t most_terms,
                            std::size_t most_experts) {
   const Target& target = model.schema.target;
+  const bool classes = target.task == Task::classification;
   const uword experts = model.members.front().count();
   std::vector<Coefficient> all = coefficients(model);
   const bool errors = model.standard_errors.kind != ErrorKind::none && all.size() <= kMostWithErrors;
@@ -41,20 +49,24 @@ std::string equations_text(const Model& model, std::size_t width, std::size_t mo
                                          all.begin() + static_cast<std::ptrdiff_t>(end));
     begin = end;
     const bool noise = first.part == "noise";
+    if (first.part == "correlation" && first.expert < most_experts)
+      expert += "  expert " + std::to_string(first.expert + 1) + ": correlation of " + first.output +
+                " with " + correlations_text(terms) + "\n";
     if (first.expert >= most_experts || (first.part != "expert" && !noise)) continue;
     if (noise && terms.size() < 2) continue;  // the same everywhere: in the table of experts
     std::string left = "expert " + std::to_string(first.expert + 1) + ": ";
+    const std::string of = first.output.empty() ? target.name : first.output;
     if (noise)
-      left += "ln noise";
-    else if (first.output.empty())
-      left += log_link ? "ln " + target.name : target.name;
+      left += first.output.empty() ? "ln noise" : "ln noise of " + of;
+    else if (!classes)
+      left += log_link ? "ln " + of : of;
     else
-      left += "ln p(" + first.output + ") / p(" + target.labels.back() + ")";
+      left += "ln p(" + of + ") / p(" + target.labels.back() + ")";
     left = "  " + left + " = ";
     expert += left + wrapped(linear_text(terms, most_terms), width, display_width(left), 6) + "\n";
   }
   std::string text = expert;
-  if (experts > most_experts)
+  if (experts > most_experts && !expert.empty())  // networks have no equations
     text += "  ... and " + counted(experts - most_experts, "more expert") + " (-v shows all)\n";
   text += gate_text(model, width, most_terms, most_experts);
   if (errors) text += wrapped(errors_legend(model.standard_errors), width, 0, 2) + "\n";

@@ -8,6 +8,7 @@
 #include "output.hpp"
 #include "scan.hpp"
 #include "text.hpp"
+#include "types_found.hpp"
 
 namespace moekit::cli {
 
@@ -41,8 +42,8 @@ int run_evaluate(const EvaluateArgs& args, const Common& common, Console& consol
         console.progress("evaluate: " + std::to_string(rows) + " rows");
       });
   if (reader.rows_without_target())
-    console.note(counted(reader.rows_without_target(), "row") + " without '" + model.schema.target.name +
-                 "' left out");
+    console.note(counted(reader.rows_without_target(), "row") + " without " + target_names(model.schema) +
+                 " left out");
   if (const std::string note = conformal_note(model.conformal, 0.9); !note.empty()) console.note(note);
   const Metrics metrics = evaluator.metrics();
   console.clear_progress();

@@ -147,11 +147,17 @@ std::string experts_text(const Model& model, std::size_t most) {
   table.column("expert", TextTable::Align::right);
   table.column("share", TextTable::Align::right);
   table.column("rows", TextTable::Align::right);
-  if (spread) table.column("sd", TextTable::Align::right);
+  std::vector<Value<ExpertFamily>> experts;  // of each target
+  for (uword j = 0; spread && j < model.schema.targets(); ++j) {
+    experts.emplace_back(mixture.experts->marginal(j));
+    const std::string name = shorten(model.schema.target_at(j).name, 16);
+    table.column(model.schema.targets() > 1 ? "sd " + name : "sd", TextTable::Align::right);
+  }
   for (uword k = 0; k < mixture.count() && k < most; ++k) {
     std::vector<std::string> cells = {std::to_string(k + 1), percent(mixture.share[k]),
                                       brief_amount(mixture.share[k] * model.schema.total_weight)};
-    if (spread) cells.push_back(brief(mixture.experts->noise(k) * model.schema.target.sd, 4));
+    for (uword j = 0; j < experts.size(); ++j)
+      cells.push_back(brief(experts[j]->noise(k) * model.schema.target_at(j).sd, 4));
     table.row(std::move(cells));
   }
   std::string text = table.text(2);

@@ -5,6 +5,19 @@
 
 namespace moekit::cli {
 
+namespace {
+
+/// Of several targets the mean, each on its own scale.
+double squared_error(const Schema& schema, const Block& block, const Prediction& p, uword row) {
+  if (schema.targets() == 1) return std::pow(block.target[row] - p.mean[row], 2);
+  double sum = 0;
+  for (uword j = 0; j < schema.targets(); ++j)
+    sum += std::pow((block.target_column(j)[row] - p.targets[j].mean[row]) / schema.target_at(j).sd, 2);
+  return sum / static_cast<double>(schema.targets());
+}
+
+}  // namespace
+
 void HeldOutScores::add(const Model& model, const Source& held, const std::vector<std::uint64_t>& row,
                         const Compute& compute) {
   const bool classes = model.schema.target.task == Task::classification;
@@ -16,8 +29,8 @@ void HeldOutScores::add(const Model& model, const Source& held, const std::vecto
     for (uword i = 0; i < block.rows; ++i) {
       const std::uint64_t to = row[b * kBlockRows + i];
       nll[to] = -p.log_density[i];
-      const double error = classes ? 0 : block.target[i] - p.mean[i];
-      loss[to] = classes ? (p.label[i] == static_cast<uword>(block.target[i]) ? 0.0 : 1.0) : error * error;
+      loss[to] = classes ? (p.label[i] == static_cast<uword>(block.target[i]) ? 0.0 : 1.0)
+                         : squared_error(model.schema, block, p, i);
       if (block.weight) weight[to] = block.weight[i];
     }
   });

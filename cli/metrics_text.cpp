@@ -15,6 +15,7 @@ struct Entry {
 std::vector<Entry> entries(const Metrics& m) {
   std::vector<Entry> list;
   const bool classes = m.task == Task::classification;
+  if (!m.targets.empty()) return {{"nll", m.nll, "mean of -ln density of all targets together"}};
   list.push_back(
       {"nll", m.nll, classes ? "mean of -ln probability of the true class" : "mean of -ln density"});
   if (classes) {
@@ -42,6 +43,7 @@ Json metrics_json(const Metrics& metrics) {
   json["n"] = metrics.rows;
   json["task"] = std::string(task_name(metrics.task));
   for (const Entry& entry : entries(metrics)) json[entry.key] = json_number(entry.value);
+  for (const Metrics& each : metrics.targets) json["targets"][each.target] = metrics_json(each);
   return json;
 }
 
@@ -52,6 +54,11 @@ std::string metrics_text(const Metrics& metrics) {
   table.column("");
   table.row({"rows", std::to_string(metrics.rows), ""});
   for (const Entry& entry : entries(metrics)) table.row({entry.key, brief(entry.value, 5), entry.meaning});
+  for (const Metrics& each : metrics.targets) {
+    table.row({"'" + shorten(each.target, 24) + "'", "", ""});
+    for (const Entry& entry : entries(each))
+      table.row({"  " + std::string(entry.key), brief(entry.value, 5), entry.meaning});
+  }
   return table.text(0, false);
 }
 
@@ -66,6 +73,9 @@ std::string conformal_note(const Conformal& conformal, double level) {
 std::string metrics_line(const Metrics& metrics) {
   std::string line = counted(metrics.rows, "row") + ", nll " + brief(metrics.nll, 5);
   if (metrics.task == Task::classification) return line + ", accuracy " + brief(metrics.accuracy, 4);
+  for (const Metrics& each : metrics.targets)
+    line += ", rmse of '" + shorten(each.target, 24) + "' " + brief(each.rmse, 5);
+  if (!metrics.targets.empty()) return line;
   if (metrics.nll_grid) line += ", nll_grid " + brief(*metrics.nll_grid, 5);
   return line + ", rmse " + brief(metrics.rmse, 5);
 }

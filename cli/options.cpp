@@ -149,8 +149,8 @@ void add_fit(CLI::App& command, FitArgs& args) {
   const std::string group = "Model and fit";
   FitOptions& fit = args.fit;
   command.add_option("DATA", args.data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
-  command.add_option("--target", args.target, "column to predict")
-      ->type_name("COLUMN")
+  add_list(command, "--target", args.target, "column to predict; several columns are predicted together")
+      ->type_name("A,B")
       ->required()
       ->group(group);
   const auto add = [&](CLI::Option* option, const std::string& type) {
@@ -161,6 +161,11 @@ void add_fit(CLI::App& command, FitArgs& args) {
       "TASK")
       ->check(one_of({"auto", "regression", "classification", "count"}))
       ->capture_default_str();
+  add(command.add_option("--covariance", args.covariance,
+                         "several targets: full, or independent within an expert (default: full for gaussian "
+                         "experts with constant noise)"),
+      "KIND")
+      ->check(one_of({"full", "independent"}));
   add(command.add_option("--family", fit.family,
                          "kind of expert: " + join(expert_families(), ", ") + " (default: by task)"),
       "NAME")

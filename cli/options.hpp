@@ -38,7 +38,8 @@ struct ColumnArgs {
 /// Everything about a fit that train and cv share. Numbers live in FitOptions, so that --help shows the
 /// library's own defaults.
 struct FitArgs {
-  std::string data, target;
+  std::string data;
+  std::vector<std::string> target;  ///< raw list
   ColumnArgs columns;
   std::string task = "auto";
   std::string ridge = "auto";
@@ -49,6 +50,7 @@ struct FitArgs {
   std::string method = "em", loss = "likelihood", schedule = "cosine", gate_score = "softmax";
   std::vector<std::string> balance;  ///< raw list
   bool restarts_given = false;
+  std::string covariance;  ///< empty: by family
   FitOptions fit;
   std::string experts = "4";
   bool experts_given = false;

@@ -8,6 +8,7 @@
 #include "output.hpp"
 #include "prediction_rows.hpp"
 #include "text.hpp"
+#include "types_found.hpp"
 
 namespace moekit::cli {
 
@@ -55,7 +56,7 @@ int run_predict(const PredictArgs& args, const Common& common, Console& console)
   const PredictionRows table(model, columns, reader.carried());
   for (const std::string& note : reader.notes()) console.note(note);
   if (args.density && !reader.has_target())
-    console.note("log_density is empty: the data has no column '" + model.schema.target.name + "'");
+    console.note("log_density is empty: the data lack " + target_names(model.schema));
 
   if (columns.interval)
     if (const std::string note = conformal_note(model.conformal, *columns.interval); !note.empty())

@@ -4,7 +4,9 @@
 
 #include "moekit/error.hpp"
 #include "moekit/flags.hpp"
+#include "moekit/targets.hpp"
 #include "text.hpp"
+#include "types_found.hpp"
 
 namespace moekit::cli {
 
@@ -70,27 +72,32 @@ PredictionRows::PredictionRows(const Model& model, PredictColumns columns, std::
         throw Error(Errc::usage,
                     "--flags: the model file does not say where its regions lie; train the model again");
   levels_ = vec(columns_.quantiles);
+  for (uword j = 0; targets() > 1 && j < targets(); ++j) marginals_.push_back(marginal(model, j));
 }
 
 void PredictionRows::header(CsvWriter& out) const {
   for (const std::string& name : carried_) out.text(name);
-  out.text("prediction");
-  if (classes_) {
-    for (const std::string& label : model_.schema.target.labels) out.text("p_" + label);
-  } else {
-    out.text("sd");
-  }
-  if (columns_.interval) out.text("lower").text("upper");
-  for (const double level : columns_.quantiles) out.text("q" + shortest(level));
   const uword experts = model_.members.front().count();
+  if (classes_) {
+    out.text("prediction");
+    for (const std::string& label : model_.schema.target.labels) out.text("p_" + label);
+  }
+  for (uword j = 0; !classes_ && j < targets(); ++j) {
+    const std::string of = target_suffix(model_.schema, j);
+    out.text("prediction" + of).text("sd" + of);
+    if (columns_.interval) out.text("lower" + of).text("upper" + of);
+    for (const double level : columns_.quantiles) out.text("q" + shortest(level) + of);
+  }
   if (columns_.regions) {
     out.text("expert");
     gate_header(model_, out);
   }
-  if (columns_.components)
-    for (uword k = 1; k <= experts; ++k) out.text("mean_" + std::to_string(k));
+  for (uword j = 0; columns_.components && j < targets(); ++j)
+    for (uword k = 1; k <= experts; ++k)
+      out.text("mean_" + std::to_string(k) + target_suffix(model_.schema, j));
   if (columns_.flags) {
-    if (!classes_) out.text("multimodal");
+    for (uword j = 0; !classes_ && j < targets(); ++j)
+      out.text("multimodal" + target_suffix(model_.schema, j));
     out.text("out_of_region");
   }
   if (columns_.density) out.text("log_density");
@@ -100,29 +107,35 @@ void PredictionRows::header(CsvWriter& out) const {
 void PredictionRows::rows(const Scored& scored, CsvWriter& out) const {
   const Prediction& p = scored.prediction;
   const Block block = scored.rows.view();
-  mat interval, quantile;
-  arma::uvec peaks, outside;
-  if (columns_.interval) interval = intervals(model_, block, *columns_.interval);
-  if (levels_.n_elem) quantile = quantiles(model_, block, levels_);
-  if (columns_.flags && !classes_) peaks = multimodal(model_, block);
+  std::vector<Extra> extra(classes_ ? 0 : targets());
+  for (uword j = 0; j < extra.size(); ++j) {
+    const Block own = target_block(block, j);
+    if (columns_.interval) extra[j].interval = intervals(model_of(j), own, *columns_.interval);
+    if (levels_.n_elem) extra[j].quantile = quantiles(model_of(j), own, levels_);
+    if (columns_.flags) extra[j].peaks = multimodal(model_of(j), own);
+  }
+  const auto of_target = [&](uword j) -> const Prediction& { return targets() > 1 ? p.targets[j] : p; };
+  arma::uvec outside;
   if (columns_.flags) outside = out_of_region(model_, block);
   for (uword i = 0; i < scored.rows.rows; ++i) {
     for (std::size_t j = 0; j < carried_.size(); ++j) out.text(scored.rows.carried[j][i]);
     if (classes_) {
       out.text(model_.schema.target.labels[p.label[i]]);
       for (uword c = 0; c < p.probability.n_cols; ++c) out.number(p.probability(i, c));
-    } else {
-      out.number(p.mean[i]).number(p.sd[i]);
     }
-    for (uword q = 0; q < interval.n_cols; ++q) out.number(interval(i, q));
-    for (uword q = 0; q < quantile.n_cols; ++q) out.number(quantile(i, q));
+    for (uword j = 0; j < extra.size(); ++j) {
+      out.number(of_target(j).mean[i]).number(of_target(j).sd[i]);
+      for (uword q = 0; q < extra[j].interval.n_cols; ++q) out.number(extra[j].interval(i, q));
+      for (uword q = 0; q < extra[j].quantile.n_cols; ++q) out.number(extra[j].quantile(i, q));
+    }
     if (columns_.regions) {
       out.count(p.expert[i] + 1);
       gate_cells(model_, p, i, out);
     }
-    if (columns_.components)
-      for (uword k = 0; k < p.component_mean.n_cols; ++k) out.number(p.component_mean(i, k));
-    if (!peaks.is_empty()) out.count(peaks[i]);
+    for (uword j = 0; columns_.components && j < extra.size(); ++j)
+      for (const double mean : of_target(j).component_mean.row(i)) out.number(mean);
+    for (const Extra& each : extra)
+      if (columns_.flags) out.count(each.peaks[i]);
     if (columns_.flags) out.count(outside[i]);
     if (columns_.density) {
       if (p.has_target) {

@@ -111,9 +111,11 @@ std::optional<CsvFormat> format_for(const FormatArgs& args, const CsvFormat& of_
 ReadOptions read_options(const FitArgs& args) {
   ReadOptions options;
   options.format = csv_format(args.columns.format);
-  options.target = args.target;
-  if (args.target.empty())
+  const std::vector<std::string> targets = column_names(args.target, args.data, options.format);
+  if (targets.empty() || targets.front().empty())
     throw Error(Errc::usage, "--target: the name is empty; name the column to predict");
+  options.target = targets.front();
+  options.further_targets.assign(targets.begin() + 1, targets.end());
   if (args.task == "regression") options.task = Task::regression;
   if (args.task == "classification") options.task = Task::classification;
   const bool counts = !args.fit.family.empty() && family_traits(args.fit.family).task == Task::count;
@@ -178,6 +180,7 @@ FitOptions fit_options(const FitArgs& args, const Common& common, const Schema& 
     fit.expert_basis = parse_basis(args.expert);
   fit.gate_basis = parse_basis(args.gate_basis);
   fit.noise_basis = parse_basis(args.noise);
+  if (!args.covariance.empty()) fit.full_covariance = args.covariance == "full";
   fit.expert_basis.bins = fit.gate_basis.bins = fit.noise_basis.bins = args.bins;
   take_gradient(args, fit);
   const bool neurons = fit.gate == "product-key";

@@ -73,7 +73,10 @@ MemorySource hold_out(double fraction, const std::string& option, const Common& 
   return held;
 }
 
-void check_conformal(const Target& target) {
+void check_conformal(const Schema& schema) {
+  const Target& target = schema.target;
+  if (schema.targets() > 1)
+    throw Error(Errc::usage, "--conformal makes the intervals of one target exact; leave it out");
   if (target.task == Task::classification)
     throw Error(Errc::usage, "--conformal makes intervals exact, and the target '" + target.name +
                                  "' is a class; leave it out");
@@ -134,7 +137,7 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
   options.grow = args.fit.experts == "auto";
   if (!options.grow) options.experts = whole_numbers("--experts", {args.fit.experts}).front();
   if (!args.fit.init_column.empty()) take_regions(args, table, options);
-  if (args.conformal > 0) check_conformal(table.schema.target);
+  if (args.conformal > 0) check_conformal(table.schema);
   HeldOut held;
   MemorySource calibration;
   if (fraction > 0) held.rows = hold_out(fraction, "--validation", common, compute, table, options);
@@ -181,7 +184,8 @@ void add_train(CLI::App& program, Command& command) {
       "  moekit train data/mcycle.csv --target accel --fit lbfgs -o m.moe\n"
       "  moekit train data/iris.csv --target target --expert mlp:8 --experts 8 --top-k 2 --fit adam --epochs "
       "20 -o i.moe\n"
-      "  moekit train data/diamonds.csv.gz --target price --dry-run\n",
+      "  moekit train data/diamonds.csv.gz --target price --dry-run\n"
+      "  moekit train data/boston.csv --target medv,lstat --experts 2 -o two.moe\n",
       command.common);
   add_fit(*sub, args->fit);
   CLI::Option* experts = sub->add_option("--experts", args->fit.experts,

@@ -22,7 +22,30 @@ std::string target_text(const Target& target) {
   return range(target.min, target.max);
 }
 
+Json target_json(const Target& target) {
+  Json json{{"name", target.name}, {"task", std::string(task_name(target.task))}};
+  if (target.task == Task::classification) {
+    json["labels"] = target.labels;
+  } else {
+    json["mean"] = json_number(target.mean);
+    json["sd"] = json_number(target.sd);
+    json["min"] = json_number(target.min);
+    json["max"] = json_number(target.max);
+  }
+  return json;
+}
+
 }  // namespace
+
+std::string target_names(const Schema& schema) {
+  std::vector<std::string> names;
+  for (uword j = 0; j < schema.targets(); ++j) names.push_back("'" + schema.target_at(j).name + "'");
+  return join(names, " and ");
+}
+
+std::string target_suffix(const Schema& schema, uword j) {
+  return schema.targets() > 1 ? "_" + schema.target_at(j).name : "";
+}
 
 std::string types_text(const Schema& schema, std::size_t most) {
   TextTable table;
@@ -39,8 +62,11 @@ std::string types_text(const Schema& schema, std::size_t most) {
     table.row({shorten(column.name, 24), numeric ? "numeric" : "categorical",
                column.missing > 0 ? percent(column.missing) : "-", values});
   }
-  table.row({shorten(schema.target.name, 24), "target, " + std::string(task_name(schema.target.task)), "",
-             target_text(schema.target)});
+  for (uword j = 0; j < schema.targets(); ++j) {
+    const Target& target = schema.target_at(j);
+    table.row({shorten(target.name, 24), "target, " + std::string(task_name(target.task)), "",
+               target_text(target)});
+  }
   if (!schema.weights.empty()) table.row({shorten(schema.weights, 24), "weight", "", ""});
   for (const std::string& id : schema.id) table.row({shorten(id, 24), "id", "", ""});
   std::string text = table.text();
@@ -65,16 +91,8 @@ Json types_json(const Schema& schema) {
     }
     inputs.push_back(std::move(entry));
   }
-  Json target{{"name", schema.target.name}, {"task", std::string(task_name(schema.target.task))}};
-  if (schema.target.task == Task::classification) {
-    target["labels"] = schema.target.labels;
-  } else {
-    target["mean"] = json_number(schema.target.mean);
-    target["sd"] = json_number(schema.target.sd);
-    target["min"] = json_number(schema.target.min);
-    target["max"] = json_number(schema.target.max);
-  }
-  Json json{{"inputs", std::move(inputs)}, {"target", std::move(target)}};
+  Json json{{"inputs", std::move(inputs)}, {"target", target_json(schema.target)}};
+  for (const Target& target : schema.further_targets) json["further_targets"].push_back(target_json(target));
   json["id"] = schema.id;
   json["weights"] = schema.weights.empty() ? Json(nullptr) : Json(schema.weights);
   return json;

@@ -19,6 +19,8 @@ constexpr double kShareRounding = 1e-9, kRankRounding = 1e-6;
 constexpr double kLargest = 1e300;
 
 void refuse_classes(const Model& model) {
+  if (model.schema.targets() > 1)
+    throw Error(Errc::usage, "intervals are calibrated for one target, and the model has several");
   if (model.schema.target.task == Task::classification)
     throw Error(Errc::usage, "intervals are for numbers; the model's target is a class");
 }

@@ -6,6 +6,7 @@
 #include "components.hpp"
 #include "gate_coefficients.hpp"
 #include "moekit/error.hpp"
+#include "moekit/targets.hpp"
 #include "region_columns.hpp"
 #include "running_moments.hpp"
 
@@ -18,6 +19,9 @@ constexpr double kOutlierTail = 0.0005;
 
 bool is_outlier(const Prediction& p, uword row) {
   if (!p.has_target || std::isnan(p.log_density[row])) return false;
+  for (const Prediction& each : p.targets)
+    if (is_outlier(each, row)) return true;
+  if (!p.targets.empty()) return false;
   const double density = std::exp(p.log_density[row]);
   if (!p.probability.is_empty()) return density < 2 * kOutlierTail;
   // A count's own probability belongs to neither tail.
@@ -58,8 +62,12 @@ struct Diagnoser::State {
 
   struct RegionSums {
     double gate = 0, responsibility = 0, won = 0;
-    double known = 0, error = 0;  // rows with a target: weight, and weighted squared (or counted) errors
-    RunningMoments target;
+    double known = 0;  // weight of rows with a target
+    struct OfTarget {
+      double error = 0;  // weighted squared (or counted) errors
+      RunningMoments moments;
+    };
+    std::vector<OfTarget> targets;
     std::vector<double> classes;
   };
   void add_region(uword k, const Model& model, const Block& block, const Prediction& p);
@@ -84,31 +92,36 @@ void Diagnoser::State::add_rows(const Block& block, const Prediction& p) {
     entropy += w * row.gate_entropy;
     if (row.boundary) boundary += w;
     if (row.outlier) outlier += w;
-    if (block.target && !std::isnan(block.target[i])) known += w;
+    if (p.has_target && !std::isnan(p.log_density[i])) known += w;
   }
 }
 
 void Diagnoser::State::add_region(uword k, const Model& model, const Block& block, const Prediction& p) {
   const bool classes = model.schema.target.task == Task::classification;
-  const Unit unit = target_unit(model.schema.target);
+  const uword targets = model.schema.targets();
   RegionSums& to = region[k];
   to.classes.resize(model.schema.target.labels.size());
+  to.targets.resize(targets);
   for (uword i = 0; i < block.rows; ++i) {
     const double w = block.weight ? block.weight[i] : 1.0, inside = w * p.gate(i, k);
-    const bool known_target = block.target && !std::isnan(block.target[i]);
+    const bool known_target = p.has_target && !std::isnan(p.log_density[i]);
     to.gate += inside;
     to.responsibility += known_target ? w * p.responsibility(i, k) : inside;
     if (p.expert[i] == k) to.won += w;
     if (!known_target) continue;
-    const double y = block.target[i];
     to.known += inside;
     if (classes) {
-      to.error += p.label[i] == static_cast<uword>(y) ? 0 : inside;
-      to.classes[static_cast<uword>(y)] += inside;
-    } else {
-      const double error = (y - p.mean[i]) / unit.sd;
-      to.error += inside * error * error;
-      to.target.add(unit.standard(y), inside);
+      const auto code = static_cast<uword>(block.target[i]);
+      to.targets[0].error += p.label[i] == code ? 0 : inside;
+      to.classes[code] += inside;
+      continue;
+    }
+    for (uword j = 0; j < targets; ++j) {
+      const Unit unit = target_unit(model.schema.target_at(j));
+      const double y = block.target_column(j)[i];
+      const double error = (y - (targets > 1 ? p.targets[j] : p).mean[i]) / unit.sd;
+      to.targets[j].error += inside * error * error;
+      to.targets[j].moments.add(unit.standard(y), inside);
     }
   }
 }
@@ -186,8 +199,10 @@ void fill_balance(Diagnosis& out) {
 
 Diagnosis Diagnoser::diagnosis() const {
   const State& s = *state_;
-  const Unit unit = target_unit(model_.schema.target);
   const bool classes = model_.schema.target.task == Task::classification;
+  const Mixture& mixture = model_.members.front();
+  std::vector<Value<ExpertFamily>> experts;  // of each target
+  for (uword j = 0; j < model_.schema.targets(); ++j) experts.emplace_back(mixture.experts->marginal(j));
   Diagnosis out;
   out.rows = s.rows;
   out.has_target = s.known > 0;
@@ -202,11 +217,18 @@ Diagnosis Diagnoser::diagnosis() const {
     r.share = share_of(sums.gate, s.weight);
     r.effective_rows = sums.responsibility;
     r.rows_won = share_of(sums.won, s.weight);
-    if (!classes && sums.known > 0) r.target_mean = unit.user(sums.target.mean);
-    r.target_sd = unit.sd * sums.target.sd();
-    r.noise = unit.sd * model_.members.front().experts->noise(k);
-    const double error = share_of(sums.error, sums.known);
-    r.error = classes ? error : unit.sd * std::sqrt(error);
+    for (uword j = 0; j < experts.size(); ++j) {
+      const Unit unit = target_unit(model_.schema.target_at(j));
+      const State::RegionSums::OfTarget of =
+          sums.targets.empty() ? State::RegionSums::OfTarget{} : sums.targets[j];
+      RegionTarget t;
+      if (!classes && sums.known > 0) t.mean = unit.user(of.moments.mean);
+      t.sd = unit.sd * of.moments.sd();
+      t.noise = unit.sd * experts[j]->noise(k);
+      const double error = share_of(of.error, sums.known);
+      t.error = classes ? error : unit.sd * std::sqrt(error);
+      r.targets.push_back(t);
+    }
     for (const double c : sums.classes) r.class_shares.push_back(share_of(c, sums.known));
     r.columns = columns[k];
     out.regions.push_back(std::move(r));
@@ -256,27 +278,46 @@ void add_terms(const Schema& schema, const Basis& basis, const vec& standardised
   }
 }
 
+/// Coefficients of expert k for one target; `experts`: those of that target.
+void add_expert(const Model& model, const ExpertFamily& experts, uword k, const Target& target,
+                std::vector<Coefficient>& to) {
+  const Mixture& m = model.members.front();
+  const Unit unit = target_unit(target);
+  const bool log_link = family_traits(model.family).log_link;
+  const std::string name = model.schema.targets() > 1 ? target.name : "";
+  const mat own = experts.coefficients(k);
+  for (uword c = 0; c < own.n_cols; ++c) {
+    const std::string label = target.task == Task::classification ? target.labels[c] : name;
+    // Behind a logarithm the unit of the target is a shift.
+    add_terms(model.schema, m.expert_basis, own.col(c), log_link ? 1 : unit.sd,
+              log_link ? std::log(unit.sd) : unit.mean, {"expert", k, label, "", 0, 0}, to);
+  }
+  const vec noise = experts.noise_coefficients(k);
+  if (!noise.is_empty())
+    add_terms(model.schema, m.noise_basis, noise, 1, log_link ? 0 : std::log(unit.sd),
+              {"noise", k, name, "", 0, 0}, to);
+}
+
+void add_correlations(const Model& model, uword k, std::vector<Coefficient>& to) {
+  const mat correlation = model.members.front().experts->correlation(k);
+  for (uword i = 0; i < correlation.n_rows; ++i)
+    for (uword j = i + 1; j < correlation.n_cols; ++j)
+      to.push_back({"correlation", k, model.schema.target_at(i).name, model.schema.target_at(j).name,
+                    correlation(i, j), correlation(i, j)});
+}
+
 }  // namespace
 
 std::vector<Coefficient> coefficients(const Model& model) {
   const Mixture& m = model.members.front();
-  const Target& target = model.schema.target;
-  const Unit unit = target_unit(target);
-  const bool log_link = family_traits(model.family).log_link;
+  const uword targets = model.schema.targets();
   std::vector<Coefficient> out;
   add_gate_coefficients(model, out);
+  std::vector<Value<ExpertFamily>> experts;  // of each target
+  for (uword j = 0; j < targets; ++j) experts.emplace_back(m.experts->marginal(j));
   for (uword k = 0; k < m.count(); ++k) {
-    const mat own = m.experts->coefficients(k);
-    for (uword c = 0; c < own.n_cols; ++c) {
-      const std::string label = target.task == Task::classification ? target.labels[c] : "";
-      // Behind a logarithm the unit of the target is a shift.
-      add_terms(model.schema, m.expert_basis, own.col(c), log_link ? 1 : unit.sd,
-                log_link ? std::log(unit.sd) : unit.mean, {"expert", k, label, "", 0, 0}, out);
-    }
-    const vec noise = m.experts->noise_coefficients(k);
-    if (!noise.is_empty())
-      add_terms(model.schema, m.noise_basis, noise, 1, log_link ? 0 : std::log(unit.sd),
-                {"noise", k, "", "", 0, 0}, out);
+    for (uword j = 0; j < targets; ++j) add_expert(model, *experts[j], k, model.schema.target_at(j), out);
+    add_correlations(model, k, out);
   }
   const std::vector<double>& errors = model.standard_errors.values;
   for (std::size_t i = 0; i < out.size() && errors.size() == out.size(); ++i)

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "moekit/error.hpp"
+#include "moekit/targets.hpp"
 #include "running_moments.hpp"
 #include "scores.hpp"
 
@@ -48,7 +49,9 @@ struct Evaluator::State {
   RunningMoments target;
   double correct = 0, brier = 0;
   std::array<double, kBins> bin_confidence{}, bin_correct{};
-  std::vector<Ranked> ranked;  // two classes: every row, since the area needs their order
+  std::vector<Ranked> ranked;    // two classes: every row, since the area needs their order
+  std::vector<Model> marginals;  // several targets
+  std::vector<Evaluator> targets;
 
   /// inside: does y lie inside the central 90 %?
   void add_value(const Prediction& p, uword i, double y, double w, const Unit& unit, bool inside);
@@ -91,9 +94,14 @@ void Evaluator::State::merge(const State& other) {
     bin_correct[b] += other.bin_correct[b];
   }
   ranked.insert(ranked.end(), other.ranked.begin(), other.ranked.end());
+  for (std::size_t j = 0; j < other.targets.size(); ++j) targets[j].merge(other.targets[j]);
 }
 
-Evaluator::Evaluator(const Model& model) : model_(model), state_(std::make_shared<State>()) {}
+Evaluator::Evaluator(const Model& model) : model_(model), state_(std::make_shared<State>()) {
+  if (model.schema.targets() < 2) return;
+  for (uword j = 0; j < model.schema.targets(); ++j) state_->marginals.push_back(marginal(model, j));
+  for (const Model& each : state_->marginals) state_->targets.emplace_back(each);
+}
 
 void Evaluator::add(const Block& block) {
   if (block.target) add(block, predict(model_, block));
@@ -103,18 +111,22 @@ void Evaluator::merge(const Evaluator& other) { state_->merge(*other.state_); }
 
 void Evaluator::add(const Block& block, const Prediction& prediction) {
   if (!block.target) return;
+  for (uword j = 0; j < state_->targets.size(); ++j)
+    state_->targets[j].add(target_block(block, j), prediction.targets[j]);
   const bool classes = model_.schema.target.task == Task::classification;
   const Unit unit = target_unit(model_.schema.target);
   State sums;  // of this block: adding block by block keeps more digits
   // At most 5 % lies strictly below the central 90 %, at most 5 % strictly above: a score of at most 0.9.
   const double widest = model_.conformal.known() ? model_.conformal.threshold(0.9) : 0.9;
-  const RowScores scores = classes ? RowScores{} : row_scores(model_, block);
+  const bool joint = !state_->targets.empty();
+  const RowScores scores = classes || joint ? RowScores{} : row_scores(model_, block);
   for (uword i = 0; i < block.rows; ++i) {
     const double y = block.target[i], w = block.weight ? block.weight[i] : 1.0;
-    if (std::isnan(y) || !(w > 0)) continue;
+    if (std::isnan(prediction.log_density[i]) || !(w > 0)) continue;
     ++sums.rows;
     sums.weight += w;
     sums.log_density += w * prediction.log_density[i];
+    if (joint) continue;
     if (classes) {
       sums.add_class(prediction, i, y, w);
       continue;
@@ -134,7 +146,10 @@ Metrics Evaluator::metrics() const {
   Metrics out;
   out.rows = s.rows;
   out.task = target.task;
+  out.target = target.name;
   out.nll = -s.log_density / s.weight;
+  for (const Evaluator& each : s.targets) out.targets.push_back(each.metrics());
+  if (!out.targets.empty()) return out;
   if (target.task == Task::classification) {
     out.log_loss = out.nll;
     out.accuracy = s.correct / s.weight;

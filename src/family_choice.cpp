@@ -17,6 +17,13 @@ std::string family_of(const FitOptions& options, const Schema& schema) {
   return "gaussian";
 }
 
+bool full_covariance_of(const FitOptions& options, const Schema& schema) {
+  if (schema.targets() < 2) return false;
+  const bool able =
+      family_of(options, schema) == "gaussian" && options.noise_basis.form == BasisKind::Form::constant;
+  return options.full_covariance.value_or(able);
+}
+
 void check_family(const FitOptions& options, const Schema& schema) {
   const std::string family = family_of(options, schema);
   const FamilyTraits traits = family_traits(family);
@@ -32,6 +39,12 @@ void check_family(const FitOptions& options, const Schema& schema) {
   if (!options.hidden.empty() && !normal_or_classes)
     throw Error(Errc::usage, "--expert mlp:H makes gaussian or logistic experts, not " + family +
                                  "; leave --family out, or give --expert linear");
+  const bool one_answer = !options.hidden.empty() || options.gradient.loss != Loss::likelihood ||
+                          gate_traits(options.gate).product_keys;
+  if (one_answer && schema.targets() > 1)
+    throw Error(
+        Errc::usage,
+        "--expert mlp:H, --gate product-key and --loss are for one target; name one, or leave them out");
   if (options.gradient.loss != Loss::likelihood && !normal_or_classes)
     throw Error(Errc::usage, "--loss competitive and cooperative are of gaussian and logistic experts, not " +
                                  family + "; give --loss likelihood");
@@ -42,9 +55,17 @@ void check_family(const FitOptions& options, const Schema& schema) {
   if (!schema.offset.empty() && !traits.log_link)
     throw Error(Errc::usage, "--offset is added to the logarithm of the mean, which " + family +
                                  " experts do not model; use poisson, negative-binomial or gamma");
-  if (family == "gamma" && !(target.min > 0))
-    throw Error(Errc::usage, "--family gamma needs a target above 0 in every row, and '" + target.name +
-                                 "' goes down to " + std::to_string(target.min));
+  if (schema.targets() > 1 && target.task == Task::classification)
+    throw Error(Errc::usage, "several targets have to be numbers; name one --target");
+  if (schema.targets() < 2 && options.full_covariance)
+    throw Error(Errc::usage, "--covariance is for several targets (--target A,B); leave it out");
+  if (full_covariance_of(options, schema) && (family != "gaussian" || varies))
+    throw Error(Errc::usage,
+                "--covariance full needs gaussian experts with constant noise; use --covariance independent");
+  for (uword j = 0; j < schema.targets(); ++j)
+    if (const Target& each = schema.target_at(j); family == "gamma" && !(each.min > 0))
+      throw Error(Errc::usage, "--family gamma needs a target above 0 in every row, and '" + each.name +
+                                   "' goes down to " + std::to_string(each.min));
 }
 
 }  // namespace moekit

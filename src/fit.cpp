@@ -36,8 +36,9 @@ Mixture prototype(const FitOptions& o, const Schema& schema, const Bases& bases,
   if (network) neurons.count = o.experts;
   m.gate = Value<GateFamily>(make_gate(o.gate, {experts, bases.gate.groups()}));
   m.experts = Value<ExpertFamily>(
-      make_experts(family_of(o, schema), {experts, bases.expert.groups(), bases.noise.groups(),
-                                          schema.target.labels.size(), o.hidden, neurons}));
+      make_experts(family_of(o, schema),
+                   {experts, bases.expert.groups(), bases.noise.groups(), schema.target.labels.size(),
+                    schema.targets(), full_covariance_of(o, schema), o.hidden, neurons}));
   m.routing.score = experts > 1 ? o.gate_score : RoutingRule::Score::softmax;
   m.routing.top_k = std::min(o.top_k, experts);
   if (o.shared_experts > 0 && o.shared_experts < experts) {
@@ -57,8 +58,10 @@ void settle_bases(const Schema& schema, const Source& source, const Compute& com
     else if (c.kind == ColumnKind::numeric ? !(c.max > c.min) : occurring(c.shares) < 2)
       notes.push_back("column '" + c.name + "' is constant: left out");
   }
-  if (schema.target.task != Task::classification && !(schema.target.max > schema.target.min))
-    notes.push_back("the target '" + schema.target.name + "' is constant");
+  for (uword j = 0; j < schema.targets(); ++j)
+    if (const Target& target = schema.target_at(j);
+        target.task != Task::classification && !(target.max > target.min))
+      notes.push_back("the target '" + target.name + "' is constant");
   if (schema.target.task == Task::classification && occurring(schema.target.shares) < 2)
     notes.push_back("the target '" + schema.target.name + "' has one class only");
   const auto settle = [&](Basis& basis) {
@@ -149,7 +152,7 @@ void note_separation(Provenance& p, const Schema& schema, const Closing& closing
 void record(Model& model, std::vector<train::Candidate>& all, bool stopped) {
   Provenance& p = model.provenance;
   const train::Candidate& best = all.front();
-  const double unit = best.result.sums.weight * log_unit(model.schema.target);
+  const double unit = best.result.sums.weight * log_unit(model.schema);
   p.status = stopped ? "stopped" : status_name(best.result.status);
   p.iterations = best.result.passes;
   p.log_likelihood = best.start.log_likelihood;
@@ -235,8 +238,9 @@ Mixture finished_member(const Search& found, const train::SearchTask& task) {
 
 /// The target as the experts' family wants it: behind a log link a regression target is scaled only.
 Schema with_unit(Schema schema, const std::string& family) {
-  Target& target = schema.target;
-  if (target.task == Task::regression && family_traits(family).log_link) {
+  for (uword j = 0; j < schema.targets(); ++j) {
+    Target& target = schema.target_at(j);
+    if (target.task != Task::regression || !family_traits(family).log_link) continue;
     target.sd = target.mean;
     target.mean = 0;
   }
@@ -300,6 +304,7 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& asked, c
     model.neurons = options.neurons;
     model.neurons.count = options.experts;
   }
+  model.full_covariance = full_covariance_of(options, schema);
   model.schema = with_unit(schema, model.family);
   Provenance& p = model.provenance;
   p.version = kVersion;

@@ -21,13 +21,19 @@ void Mixture::prepare(const Schema& schema, const Block& block, Batch& batch) co
     batch.noise = batch.expert;
   else
     noise_basis.features(schema, block, batch.noise);
+  const uword targets = schema.targets();
   batch.target.set_size(block.rows);
-  const Target& target = schema.target;
-  const bool standardise = target.task == Task::regression;
-  for (uword i = 0; i < block.rows; ++i) {
-    const double y = block.target ? block.target[i] : std::nan("");
-    batch.target[i] = standardise ? (y - target.mean) / target.sd : y;
+  batch.targets.set_size(targets > 1 ? block.rows : 0, targets > 1 ? targets : 0);
+  for (uword j = 0; j < targets; ++j) {
+    const Target& target = schema.target_at(j);
+    const bool standardise = target.task == Task::regression;
+    double* to = targets > 1 ? batch.targets.colptr(j) : batch.target.memptr();
+    for (uword i = 0; i < block.rows; ++i) {
+      const double y = block.target ? block.target_column(j)[i] : std::nan("");
+      to[i] = standardise ? (y - target.mean) / target.sd : y;
+    }
   }
+  if (targets > 1) batch.target = batch.targets.col(0);
 }
 
 double Mixture::effective_parameters() const {
@@ -86,7 +92,12 @@ void gate_weights(const Mixture& mixture, const Schema& schema, const Block& blo
   simd::exp_inplace(out.gate.memptr(), out.gate.n_elem);
 }
 
-double log_unit(const Target& target) { return target.task == Task::regression ? -std::log(target.sd) : 0.0; }
+double log_unit(const Schema& schema) {
+  double sum = 0;
+  for (uword j = 0; j < schema.targets(); ++j)
+    if (schema.target_at(j).task == Task::regression) sum -= std::log(schema.target_at(j).sd);
+  return sum;
+}
 
 double log_likelihood(const Model& model, const Source& source, const Compute& compute) {
   const double part = -std::log(static_cast<double>(model.members.size()));
@@ -107,7 +118,7 @@ double log_likelihood(const Model& model, const Source& source, const Compute& c
       }
     };
   });
-  return total[0] + total[1] * log_unit(model.schema.target);
+  return total[0] + total[1] * log_unit(model.schema);
 }
 
 }  // namespace moekit

@@ -65,6 +65,20 @@ Target read_target(const Node& node) {
   return t;
 }
 
+std::vector<Target> read_further_targets(const Node& node, const Target& first) {
+  std::vector<Target> out;
+  std::vector<std::string> names = {first.name};
+  for (std::size_t j = 0; j < node.size(); ++j) {
+    out.push_back(read_target(node[j]));
+    names.push_back(out.back().name);
+    if (out.back().task != first.task || first.task == Task::classification)
+      node[j].at("task").fail("does not suit several targets");
+  }
+  if (out.empty()) node.fail("is empty");
+  require_distinct(names, node);
+  return out;
+}
+
 /// The columns of each kind have the places 0, 1, ... in a block, each once.
 void check_places(const Schema& schema, const Node& inputs) {
   for (const ColumnKind kind : {ColumnKind::numeric, ColumnKind::categorical}) {
@@ -88,6 +102,8 @@ Schema read_schema(const Node& node) {
   require_distinct(names, inputs);
   check_places(s, inputs);
   s.target = read_target(node.at("target"));
+  if (node.has("further_targets"))
+    s.further_targets = read_further_targets(node.at("further_targets"), s.target);
   s.id = node.at("id").texts();
   s.weights = node.at("weights").text();
   s.offset = node.at("offset").text();
@@ -227,7 +243,8 @@ Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
   if (count == 0 || count > kMostExperts)
     experts.fail("does not have between 1 and " + std::to_string(kMostExperts) + " experts");
   // Every coefficient takes at least two bytes of the file, so nothing is allocated that it does not hold.
-  const std::size_t outputs = std::max<std::size_t>(classes, 2) - 1;
+  const std::size_t outputs =
+      std::max<std::size_t>(std::max<std::size_t>(classes, 2) - 1, model.schema.targets());
   if (m.expert_basis.size() > bytes / count / outputs || m.gate_basis.size() > bytes / count ||
       m.noise_basis.size() > bytes / count)
     experts.fail("has an impossible size");
@@ -243,7 +260,8 @@ Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
     experts.fail("has an impossible size");
   m.experts = Value<ExpertFamily>(built(experts, [&] {
     return make_experts(model.family, {count, m.expert_basis.groups(), m.noise_basis.groups(),
-                                       std::max<std::size_t>(classes, 1), model.hidden, model.neurons});
+                                       std::max<std::size_t>(classes, 1), model.schema.targets(),
+                                       model.full_covariance, model.hidden, model.neurons});
   }));
   if ((m.experts->classes() > 0) != (model.schema.target.task == Task::classification))
     experts.fail("of the family '" + model.family + "' do not suit the task");
@@ -352,6 +370,7 @@ Model model_from_json(const std::string& text, const std::string& name) {
   if (traits_of_gate(model, node.at("gate_family")).product_keys != (model.neurons.count > 0))
     node.at("gate_family").fail("does not agree with the neurons");
   model.schema = read_schema(node.at("schema"));
+  if (model.schema.targets() > 1) model.full_covariance = node.at("full_covariance").flag();
   const Node members = node.at("members");
   if (members.size() == 0) members.fail("is empty");
   for (std::size_t i = 0; i < members.size(); ++i)

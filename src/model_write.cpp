@@ -107,6 +107,7 @@ Json schema_json(const Schema& s) {
   out["inputs"] = Json::array();
   for (const Column& c : s.inputs) out["inputs"].push_back(column_json(c));
   out["target"] = target_json(s.target);
+  for (const Target& t : s.further_targets) out["further_targets"].push_back(target_json(t));
   out["id"] = texts_json(s.id);
   out["weights"] = text_json(s.weights);
   out["offset"] = text_json(s.offset);
@@ -254,6 +255,7 @@ std::string model_to_json(const Model& model) {
                       {"heads", model.neurons.heads},
                       {"picks", model.neurons.picks},
                       {"key_width", model.neurons.key_width}};
+  if (model.schema.targets() > 1) out["full_covariance"] = model.full_covariance;
   out["schema"] = schema_json(model.schema);
   out["members"] = Json::array();
   for (const Mixture& m : model.members) out["members"].push_back(member_json(m));

@@ -5,6 +5,7 @@
 
 #include "components.hpp"
 #include "moekit/error.hpp"
+#include "moekit/targets.hpp"
 
 namespace moekit {
 
@@ -38,12 +39,20 @@ class KnownTarget {
  public:
   KnownTarget(const Model& model, const Block& block) : block_(block) {
     if (!block.target) return;
-    const double stand_in = classifies(model) ? 0 : target_unit(model.schema.target).user(1);
+    const Schema& schema = model.schema;
+    const auto missing = [&](uword i) {
+      for (uword j = 0; j < schema.targets(); ++j)
+        if (std::isnan(block.target_column(j)[i])) return true;
+      return false;
+    };
     for (uword i = 0; i < block.rows; ++i)
-      if (std::isnan(block.target[i])) missing_.push_back(i);
+      if (missing(i)) missing_.push_back(i);
     if (missing_.empty()) return;
-    filled_.assign(block.target, block.target + block.rows);
-    for (const uword i : missing_) filled_[i] = stand_in;
+    filled_.assign(block.target, block.target + block.rows * schema.targets());
+    for (uword j = 0; j < schema.targets(); ++j) {
+      const double stand_in = classifies(model) ? 0 : target_unit(schema.target_at(j)).user(1);
+      for (const uword i : missing_) filled_[j * block.rows + i] = stand_in;
+    }
     block_.target = filled_.data();
   }
   KnownTarget(const KnownTarget&) = delete;
@@ -244,9 +253,11 @@ Prediction predict(const Model& model, const Block& block) {
   else
     summarise(all, unit, out);
   if (out.has_target) {
-    out.log_density += std::log(part) + log_unit(model.schema.target);
+    out.log_density += std::log(part) + log_unit(model.schema);
     blank_missing(known.missing(), out);
   }
+  for (uword j = 0; model.schema.targets() > 1 && j < model.schema.targets(); ++j)
+    out.targets.push_back(predict(marginal(model, j), target_block(block, j)));
   return out;
 }
 

@@ -46,13 +46,12 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 double weight_of(const Block& block, uword i) { return block.weight ? block.weight[i] : 1.0; }
 
-/// Columns of doubles that are measured alike: the numeric inputs, then a numeric target.
+/// Columns of doubles that are measured alike: the numeric inputs, then numeric targets.
 struct Numbers {
-  uword inputs = 0;
-  bool target = false;
-  uword count() const { return inputs + target; }
+  uword inputs = 0, targets = 0;
+  uword count() const { return inputs + targets; }
   const double* of(const Block& block, uword j) const {
-    return j < inputs ? block.numeric_column(j) : block.target;
+    return j < inputs ? block.numeric_column(j) : block.target_column(j - inputs);
   }
 };
 
@@ -200,8 +199,8 @@ std::vector<double> level_weights(const Schema& schema, const Source& source, co
   return total;
 }
 
-/// Different target values in rising order; at most kMostDistinct.
-std::vector<double> distinct_targets(const Source& source, const Compute& compute) {
+/// Different values of a target in rising order; at most kMostDistinct.
+std::vector<double> distinct_targets(const Source& source, uword target, const Compute& compute) {
   const std::size_t lanes = std::min(kLanes, source.blocks());
   std::vector<std::vector<double>> of_lane(lanes);
   parallel_for(lanes, compute, [&](std::size_t lane) {
@@ -210,8 +209,9 @@ std::vector<double> distinct_targets(const Source& source, const Compute& comput
     for (std::size_t i = lane * source.blocks() / lanes; i < (lane + 1) * source.blocks() / lanes; ++i) {
       if (seen.size() >= kMostDistinct) break;
       const Block block = source.read(i, buffer);
+      const double* y = block.target_column(target);
       for (uword n = 0; n < block.rows && seen.size() < kMostDistinct; ++n)
-        if (!std::isnan(block.target[n])) seen.insert(block.target[n] + 0.0);  // -0 is 0
+        if (!std::isnan(y[n])) seen.insert(y[n] + 0.0);  // -0 is 0
     }
     of_lane[lane].assign(seen.begin(), seen.end());
   });
@@ -299,6 +299,8 @@ std::uint64_t block_hash(const Block& block, const BlockShape& shape, std::vecto
     for (uword n = 0; n < block.rows; ++n) stir(hash[n], block.level_column(j)[n]);
   for (const double* column : {block.target, block.weight, block.offset})
     for (uword n = 0; column && n < block.rows; ++n) stir(hash[n], bits_of(column[n]));
+  for (uword j = 1; block.target && j < shape.targets; ++j)
+    for (uword n = 0; n < block.rows; ++n) stir(hash[n], bits_of(block.target_column(j)[n]));
   return std::accumulate(hash.begin(), hash.end(), std::uint64_t{0});
 }
 
@@ -308,8 +310,8 @@ std::uint64_t text_hash(std::uint64_t h, std::string_view text) {
 }
 
 void measure_numbers(Schema& schema, const Source& source, const Compute& compute) {
-  const bool target = !schema.target.name.empty() && schema.target.task != Task::classification;
-  const Numbers numbers{schema.numeric_inputs(), target};
+  const bool numeric = !schema.target.name.empty() && schema.target.task != Task::classification;
+  const Numbers numbers{schema.numeric_inputs(), numeric ? schema.targets() : 0};
   const std::vector<Range> range = ranges(source, numbers, compute);
   const std::vector<Moments> moment = moments(source, numbers, range, compute);
   for (Column& column : schema.inputs) {
@@ -322,12 +324,14 @@ void measure_numbers(Schema& schema, const Source& source, const Compute& comput
     column.sd = moment[j].sd;
     column.missing = schema.total_weight > 0 ? std::max(0.0, 1 - moment[j].weight / schema.total_weight) : 0;
   }
-  if (!target) return;
-  const uword t = numbers.inputs;
-  schema.target.min = range[t].empty() ? 0 : range[t].min;
-  schema.target.max = range[t].empty() ? 0 : range[t].max;
-  schema.target.mean = moment[t].mean;
-  schema.target.sd = moment[t].sd > 0 ? moment[t].sd : 1;
+  for (uword j = 0; j < numbers.targets; ++j) {
+    Target& target = schema.target_at(j);
+    const uword t = numbers.inputs + j;
+    target.min = range[t].empty() ? 0 : range[t].min;
+    target.max = range[t].empty() ? 0 : range[t].max;
+    target.mean = moment[t].mean;
+    target.sd = moment[t].sd > 0 ? moment[t].sd : 1;
+  }
 }
 
 }  // namespace
@@ -351,13 +355,16 @@ void measure(Schema& schema, const Source& source, const Compute& compute) {
     }
   schema.target.shares = shares(schema.target.labels.size());
   measure_numbers(schema, source, compute);
-  schema.target.distinct = 0;
-  schema.target.step = 0;
-  if (schema.target.name.empty()) return;
-  const std::vector<double> values = distinct_targets(source, compute);
-  schema.target.distinct = values.size();
-  if (schema.target.task != Task::classification && values.size() < kFewDistinct)
-    schema.target.step = common_step(values);
+  for (uword j = 0; j < schema.targets(); ++j) {
+    Target& target = schema.target_at(j);
+    target.distinct = 0;
+    target.step = 0;
+    if (target.name.empty()) continue;
+    const std::vector<double> values = distinct_targets(source, j, compute);
+    target.distinct = values.size();
+    if (target.task != Task::classification && values.size() < kFewDistinct)
+      target.step = common_step(values);
+  }
 }
 
 std::uint64_t fingerprint(const Schema& schema, const Source& source, const Compute& compute) {
@@ -383,6 +390,7 @@ std::uint64_t fingerprint(const Schema& schema, const Source& source, const Comp
     for (const std::string& level : column.levels) texts = text_hash(texts, level);
   }
   texts = text_hash(texts, schema.target.name);
+  for (const Target& target : schema.further_targets) texts = text_hash(texts, target.name);
   for (const std::string& label : schema.target.labels) texts = text_hash(texts, label);
   return mix(rows ^ mix(texts));
 }

@@ -10,7 +10,8 @@ void MemorySource::push(BlockData&& block) {
   if (!blocks_.empty() && blocks_.back().rows != kBlockRows)
     throw Error(Errc::internal, "a block was added after one that is not full");
   if (blocks_.empty() && block.rows)
-    shape_ = {block.numeric.size() / block.rows, block.levels.size() / block.rows};
+    shape_ = {block.numeric.size() / block.rows, block.levels.size() / block.rows,
+              block.target.size() / block.rows};
   block.first = rows_;
   rows_ += block.rows;
   blocks_.push_back(std::move(block));
@@ -42,7 +43,7 @@ MemorySource take_rows(const Source& source, const std::vector<std::uint64_t>& r
     out.rows = n;
     out.numeric.resize(n * shape.numeric);
     out.levels.resize(n * shape.categorical);
-    if (probe.target) out.target.resize(n);
+    if (probe.target) out.target.resize(n * shape.targets);
     if (probe.weight) out.weight.resize(n);
     if (probe.offset) out.offset.resize(n);
     for (uword i = 0; i < n; ++i) {
@@ -52,7 +53,7 @@ MemorySource take_rows(const Source& source, const std::vector<std::uint64_t>& r
       const uword r = row % kBlockRows;
       if (shape.numeric) copy_columns(block.numeric, block.rows, r, out.numeric, n, i);
       if (shape.categorical) copy_columns(block.levels, block.rows, r, out.levels, n, i);
-      if (probe.target) out.target[i] = block.target[r];
+      if (probe.target) copy_columns(block.target, block.rows, r, out.target, n, i);
       if (probe.weight) out.weight[i] = block.weight[r];
       if (probe.offset) out.offset[i] = block.offset[r];
     }

@@ -189,3 +189,19 @@ TEST_CASE("simulate, train, evaluate: the truth is about reached") {
   CHECK(found > truth - 20);  // a fitted model is above the true one by about half its parameters
   CHECK(found < truth + 40);
 }
+
+TEST_CASE("cv --experts auto finds a number in each fold") {
+  const Workshop w;
+  const Ran ran =
+      w.run("cv data/mcycle.csv --target accel --experts 2,auto --folds 3 --restarts 2 --json -q");
+  CAPTURE(ran.err);
+  REQUIRE(ran.code == 0);
+  const nlohmann::json results = json_of(ran.out)["results"];
+  REQUIRE(results.size() == 3);
+  CHECK(results[2]["experts"] == "auto");
+  REQUIRE(results[2]["found"].size() == 3);
+  for (const auto& k : results[2]["found"]) CHECK(k >= 2);
+  CHECK(results[2]["nll"] < results[0]["nll"]);
+  CHECK(w.run("cv data/mcycle.csv --target accel --experts auto,x").code == 64);
+  CHECK(w.run("cv data/mcycle.csv --target accel --experts auto --init-column times").code == 64);
+}

@@ -64,10 +64,10 @@ TEST_CASE("sums of a region are the plain weighted formulas") {
     CHECK(r.share == doctest::Approx(g / all).epsilon(1e-12));
     CHECK(r.effective_rows == doctest::Approx(resp).epsilon(1e-12));
     CHECK(r.rows_won == doctest::Approx(won / all).epsilon(1e-12));
-    CHECK(r.target_mean == doctest::Approx(target).epsilon(1e-12));
-    CHECK(r.target_sd == doctest::Approx(std::sqrt(target_sd)).epsilon(1e-11));
-    CHECK(r.error == doctest::Approx(std::sqrt(error / g)).epsilon(1e-11));
-    CHECK(r.noise == doctest::Approx(2.5 * model.members[0].experts->noise(k)));
+    CHECK(r.targets[0].mean == doctest::Approx(target).epsilon(1e-12));
+    CHECK(r.targets[0].sd == doctest::Approx(std::sqrt(target_sd)).epsilon(1e-11));
+    CHECK(r.targets[0].error == doctest::Approx(std::sqrt(error / g)).epsilon(1e-11));
+    CHECK(r.targets[0].noise == doctest::Approx(2.5 * model.members[0].experts->noise(k)));
     const RegionColumn& x2 = column_of(r, "x2");
     CHECK(x2.mean == doctest::Approx(mean).epsilon(1e-11));
     CHECK(x2.sd == doctest::Approx(std::sqrt(sd)).epsilon(1e-11));
@@ -249,8 +249,8 @@ TEST_CASE("class shares and error rate of a region") {
   }
   REQUIRE(d.regions[1].class_shares.size() == 3);
   CHECK(d.regions[1].class_shares[1] == doctest::Approx(second / all).epsilon(1e-12));
-  CHECK(d.regions[1].error == doctest::Approx(wrong / all).epsilon(1e-12));
-  CHECK(d.regions[1].noise == 0);
+  CHECK(d.regions[1].targets[0].error == doctest::Approx(wrong / all).epsilon(1e-12));
+  CHECK(d.regions[1].targets[0].noise == 0);
 }
 
 TEST_CASE("coefficients in the units of the data predict what the model predicts") {

@@ -91,7 +91,7 @@ TEST_CASE("the density of an ensemble is the average of its members'") {
     for (double& w : c.weight) w = rng.uniform();
     const Rows rows = to_rows(c);
     const Model model = fit(rows.schema, rows.source, ensemble(3));
-    const vec whole = mean_density(member_densities(model, rows.source)) + log_unit(model.schema.target);
+    const vec whole = mean_density(member_densities(model, rows.source)) + log_unit(model.schema);
     CHECK(log_likelihood(model, rows.source) == doctest::Approx(arma::dot(c.weight, whole)).epsilon(1e-12));
 
     BlockData buffer;

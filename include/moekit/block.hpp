@@ -22,12 +22,14 @@ struct Block {
   uword rows = 0;                         ///< n
   const double* numeric = nullptr;        ///< n x numeric inputs; NaN = missing
   const std::uint32_t* levels = nullptr;  ///< n x categorical inputs; code = number of levels: missing or new
-  const double* target = nullptr;         ///< n x 1: the value, or the code of the class; NaN = missing
-  const double* weight = nullptr;         ///< n: >= 0; null: all 1
-  const double* offset = nullptr;         ///< n: added to the linear predictor; null: all 0
+  /// n x targets: the values, or n codes of the class; NaN = missing
+  const double* target = nullptr;
+  const double* weight = nullptr;  ///< n: >= 0; null: all 1
+  const double* offset = nullptr;  ///< n: added to the linear predictor; null: all 0
 
   const double* numeric_column(uword j) const { return numeric + j * rows; }
   const std::uint32_t* level_column(uword j) const { return levels + j * rows; }
+  const double* target_column(uword j) const { return target + j * rows; }
 };
 
 /// Storage for one block, filled by a reader.
@@ -36,7 +38,7 @@ struct BlockData {
   uword rows = 0;
   std::vector<double> numeric;                    ///< rows x numeric inputs, column by column
   std::vector<std::uint32_t> levels;              ///< rows x categorical inputs, column by column
-  std::vector<double> target;                     ///< rows, or empty
+  std::vector<double> target;                     ///< rows x targets, column by column, or empty
   std::vector<double> weight;                     ///< rows, or empty
   std::vector<double> offset;                     ///< rows, or empty
   std::vector<std::uint64_t> line;                ///< line of the file where each row begins, or empty

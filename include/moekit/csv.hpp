@@ -13,6 +13,7 @@ namespace moekit {
 struct ReadOptions {
   CsvFormat format;
   std::string target;                             ///< empty: no target (then every column is an input)
+  std::vector<std::string> further_targets;       ///< numbers that are predicted together with the target
   std::optional<Task> task;                       ///< none: found from the target
   std::vector<std::string> categorical, numeric;  ///< kinds that the user insists on
   std::vector<std::string> drop;                  ///< never read

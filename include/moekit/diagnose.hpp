@@ -19,13 +19,18 @@ struct RegionColumn {
   double missing = 0;
 };
 
+/// One target in a region.
+struct RegionTarget {
+  double mean = 0, sd = 0;
+  double noise = 0;  ///< the expert's own standard deviation, units of the target
+  double error = 0;  ///< rmse (or error rate) of the mixture inside the region
+};
+
 struct Region {
   double share = 0;           ///< mean gate weight
   double effective_rows = 0;  ///< sum of responsibilities (of gate weights without target)
   double rows_won = 0;        ///< share of rows with the largest gate weight here
-  double target_mean = 0, target_sd = 0;
-  double noise = 0;  ///< the expert's own standard deviation, units of the target
-  double error = 0;  ///< rmse (or error rate) of the mixture inside the region
+  std::vector<RegionTarget> targets;
   std::vector<double> class_shares;
   std::vector<RegionColumn> columns;
 };
@@ -33,10 +38,11 @@ struct Region {
 struct Coefficient {
   /// "expert", "noise" (of the logarithm of the expert's noise), or of the gate: "gate" (scores against the
   /// last expert), "node" (of a tree: ln of left against right), "weight", "centre", "spread" (of a region's
-  /// inputs)
+  /// inputs); of several targets "correlation" (of `output` and `term` around their means)
   std::string part;
-  uword expert = 0;    ///< 0-based; of a node: its number
-  std::string output;  ///< label of the class, experts on either side of a node ("1 2 | 3"), or empty
+  uword expert = 0;  ///< 0-based; of a node: its number
+  /// Label of the class, one of several targets, experts on either side of a node ("1 2 | 3"), or empty.
+  std::string output;
   std::string term;
   double estimate = 0;      ///< units of the data; gate: against the last expert
   double standardised = 0;  ///< on the features (and the standardised target)

@@ -1,5 +1,6 @@
 #pragma once
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "moekit/predict.hpp"
@@ -18,6 +19,9 @@ struct Metrics {
   // classification
   double accuracy = 0, log_loss = 0, brier = 0, ece = 0;
   std::optional<double> auc;  ///< two classes
+  /// Of several targets: each by itself. Then nll above is joint, and the other figures above are not used.
+  std::vector<Metrics> targets;
+  std::string target;  ///< its name
 };
 
 /// Adds up metrics block by block (streams); rows without a target or without weight are passed over. Memory

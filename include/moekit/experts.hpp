@@ -24,6 +24,7 @@ struct Batch {
   mat gate, expert;                ///< features: n x p
   mat noise;                       ///< features of the experts' noise: n x q
   vec target;                      ///< n, standardised (regression), counts, or class codes; NaN = missing
+  mat targets;                     ///< n x targets, likewise, if there are several; else empty
   const double* weight = nullptr;  ///< n, or null: all 1
   const double* offset = nullptr;  ///< n, or null: all 0
   /// Null: every expert is asked about every row. Else what experts say elsewhere is not used; it must be
@@ -78,6 +79,8 @@ struct ExpertShape {
   std::vector<uword> groups = {0};        ///< p
   std::vector<uword> noise_groups = {0};  ///< q; one: the noise is the same everywhere
   uword classes = 0;                      ///< labels of the target (classification)
+  uword targets = 1;                      ///< numbers that are predicted together
+  bool full_covariance = false;           ///< of several targets within an expert (gaussian, constant noise)
   std::vector<uword> hidden = {};         ///< widths of an expert's hidden layers; none: it is linear
   Neurons neurons = {};                   ///< count > 0: one network of so many neurons
 };
@@ -88,6 +91,7 @@ class ExpertFamily {
   virtual ~ExpertFamily() = default;
   virtual std::string_view name() const = 0;
   virtual uword count() const = 0;  ///< K
+  virtual uword targets() const { return 1; }
   virtual std::unique_ptr<ExpertFamily> clone() const = 0;
   virtual std::vector<Field> fields(uword k) = 0;
   /// Parameters beside fields(), of all experts; too many for a gradient of all.
@@ -105,6 +109,13 @@ class ExpertFamily {
   virtual double effective_parameters() const = 0;
   /// Why expert k is degenerate (a spike, a separation), or empty. `weight`: its sum of responsibilities.
   virtual std::string degenerate(uword k, double weight) const = 0;
+
+  // Several targets. What is said of "the target" elsewhere in this class is said of the first one, but for
+  // densities, sums and scores, which are joint.
+  /// The experts of target j alone: its distribution whatever the others are.
+  virtual std::unique_ptr<ExpertFamily> marginal(uword j) const;
+  /// Correlation of the targets around their means in expert k: targets x targets; empty: independent.
+  virtual mat correlation(uword k) const;
 
   /// out: n x K, ln f_k(y | x). Classes: ln p_k(y | x).
   virtual void log_density(const Batch& batch, mat& out) const = 0;

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,9 @@ struct FitOptions {
   uword experts = 4;   ///< K
   bool grow = false;   ///< find K by growing on held-out rows; `experts` does not matter then
   std::string family;  ///< empty: gaussian or logistic by task
+  /// Several targets: are they correlated within an expert? None: where the family can (gaussian, constant
+  /// noise).
+  std::optional<bool> full_covariance;
   std::string gate = "softmax";
   BasisKind expert_basis;                               ///< what an expert sees of its inputs
   BasisKind gate_basis;                                 ///< what the gate sees
@@ -44,6 +48,8 @@ struct FitOptions {
 
 /// The family that a fit will have: the one asked for, or the first that suits the task.
 std::string family_of(const FitOptions& options, const Schema& schema);
+/// Are several targets correlated within an expert?
+bool full_covariance_of(const FitOptions& options, const Schema& schema);
 /// Refuses a family that does not suit the target, noise that it cannot vary, an offset that it cannot take.
 /// Errors: Errc::usage.
 void check_family(const FitOptions& options, const Schema& schema);

@@ -111,6 +111,7 @@ struct Model {
   std::vector<uword> hidden;        ///< widths of the experts' hidden layers; none: they are linear
   Neurons neurons;                  ///< of a product-key gate; count 0: a mixture
   std::vector<Mixture> members;     ///< an ensemble has several
+  bool full_covariance = false;     ///< several targets: correlated within an expert
   Conformal conformal;              ///< exact intervals, if the model is calibrated
   Provenance provenance;
   StandardErrors standard_errors;
@@ -139,7 +140,7 @@ void gate_weights(const Mixture& mixture, const Schema& schema, const Block& blo
 
 /// Sum over rows of weight x ln p(y | x), natural log, in the units of the target.
 double log_likelihood(const Model& model, const Source& source, const Compute& compute = {});
-/// ln of the factor that turns a density of the standardised target into one in the target's units.
-double log_unit(const Target& target);
+/// ln of the factor that turns a (joint) density of the standardised target into one in the target's units.
+double log_unit(const Schema& schema);
 
 }  // namespace moekit

@@ -25,6 +25,9 @@ struct Prediction {
   vec log_density;          ///< n; ln density in the units of the target, or ln probability of its class
   mat responsibility;       ///< n x K
   vec cumulative;  ///< n; F(y): probability that the target is at most what it is (regression, count)
+  /// Of several targets: each by itself, from its marginal (targets.hpp). Then mean, sd and so on above are
+  /// those of the first; log_density and responsibility are joint.
+  std::vector<Prediction> targets;
 };
 
 /// Scores a block. Never NaN for rows that a reader lets pass.

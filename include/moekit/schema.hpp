@@ -49,10 +49,11 @@ std::size_t occurring(const std::vector<double>& shares);
 
 /// How the columns of a table become numbers.
 struct Schema {
-  std::vector<Column> inputs;  ///< in the order of the training file
-  Target target;
-  std::vector<std::string> id;  ///< columns kept for the output, never inputs
-  std::string weights, offset;  ///< column names, or empty
+  std::vector<Column> inputs;           ///< in the order of the training file
+  Target target;                        ///< the first one
+  std::vector<Target> further_targets;  ///< of a model of several targets at once: those beside the first
+  std::vector<std::string> id;          ///< columns kept for the output, never inputs
+  std::string weights, offset;          ///< column names, or empty
   CsvFormat format;
   double total_weight = 0;  ///< sum of the weights of the training rows
   std::uint64_t rows = 0;   ///< training rows used
@@ -60,6 +61,9 @@ struct Schema {
   uword numeric_inputs() const;
   uword categorical_inputs() const;
   const Column* find(std::string_view name) const;
+  uword targets() const { return 1 + further_targets.size(); }
+  const Target& target_at(uword j) const { return j == 0 ? target : further_targets[j - 1]; }
+  Target& target_at(uword j) { return j == 0 ? target : further_targets[j - 1]; }
 };
 
 /// Fills in what has to be counted over the rows: means, spreads, shares, missing shares, the target's step.

@@ -9,7 +9,7 @@ namespace moekit {
 
 /// Columns of the parts of a block.
 struct BlockShape {
-  uword numeric = 0, categorical = 0;
+  uword numeric = 0, categorical = 0, targets = 1;
 };
 
 /// An array of blocks with random access. Const functions may be called from several threads at once.

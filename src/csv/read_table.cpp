@@ -227,6 +227,12 @@ Table TableReader::finish(TablePass& pass) {
     schema.target.task = target_.kind == ColumnKind::categorical ? Task::classification
                          : count_target()                        ? Task::count
                                                                  : Task::regression;
+  for (const std::string& name : options_.further_targets) {
+    Target target;
+    target.name = name;
+    target.task = schema.target.task;
+    schema.further_targets.push_back(std::move(target));
+  }
   schema.id = options_.id;
   schema.weights = options_.weights;
   schema.offset = options_.offset;
@@ -288,7 +294,13 @@ void TableReader::add_notes(Table& table, const TablePass& pass,
 }  // namespace csv
 
 Table read_table(const std::string& path, const ReadOptions& options) {
-  return csv::TableReader(path, options).read();
+  ReadOptions settled = options;
+  if (!options.further_targets.empty()) {
+    if (options.task == Task::classification)
+      throw Error(Errc::usage, "--task classification takes one target; several targets have to be numbers");
+    if (!settled.task) settled.task = Task::regression;
+  }
+  return csv::TableReader(path, settled).read();
 }
 
 }  // namespace moekit

@@ -52,6 +52,12 @@ Roles assign_roles(const std::string& file, const std::vector<std::string>& head
   RoleBook book(file, header);
   Roles roles;
   if (!options.target.empty()) roles.target = book.take(options.target, "the target");
+  for (const std::string& name : options.further_targets) {
+    const std::size_t column = book.find(name);
+    if (book.taken(column))
+      throw Error(Errc::usage, "--target: column '" + shown(name) + "' is there twice; name it once");
+    roles.further_targets.push_back(book.take(name, "a target"));
+  }
   if (!options.weights.empty()) roles.weights = book.take(options.weights, "the weights");
   if (!options.offset.empty()) roles.offset = book.take(options.offset, "the offset");
   for (const std::string& name : options.drop) book.take(name, "dropped");
@@ -66,7 +72,7 @@ Roles assign_roles(const std::string& file, const std::vector<std::string>& head
     const std::string insisted = roles.categorical[c] ? "categorical" : "numeric";
     if (roles.categorical[c] && roles.numeric[c])
       throw Error(Errc::usage, "column '" + shown(header[c]) + "' can't be both categorical and numeric");
-    const bool input_or_target = !book.taken(c) || c == roles.target;
+    const bool input_or_target = !book.taken(c) || (c == roles.target && options.further_targets.empty());
     if ((roles.categorical[c] || roles.numeric[c]) && book.taken_as(c, "dropped"))
       throw Error(Errc::usage, "column '" + shown(header[c]) + "' can't be both dropped and " + insisted);
     if (roles.categorical[c] && !input_or_target)

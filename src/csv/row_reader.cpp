@@ -36,7 +36,7 @@ class RowReader::Impl {
   }
 
   bool next(BlockData& block);
-  bool has_target() const { return target_ != kNoColumn; }
+  bool has_target() const { return !targets_.empty(); }
   bool has_weights() const { return weights_ != kNoColumn; }
 
   std::uint64_t without_target = 0;
@@ -49,6 +49,7 @@ class RowReader::Impl {
   std::size_t find(const std::string& name) const;
   std::size_t demand(const std::string& name, const std::string& what) const;
   void find_columns();
+  void find_targets();
   void find_carried();
   void note_extra_columns();
   void prepare(BlockData& block);
@@ -56,6 +57,7 @@ class RowReader::Impl {
   double number_of(const TextCell& cell) const;
   double label_of(const TextCell& cell);
   void check_row(const BlockData& block, uword n) const;
+  bool lacks_target(const BlockData& block, uword n) const;
   void shrink(BlockData& block, uword n) const;
   std::string no_number(std::string_view text) const;
   [[noreturn]] void refuse_here(std::size_t column, const std::string& what) const {
@@ -68,7 +70,8 @@ class RowReader::Impl {
   TextInput input_;
   RowScanner scanner_;
   std::vector<std::string> header_;
-  std::size_t target_ = kNoColumn, weights_ = kNoColumn, offset_ = kNoColumn;
+  std::size_t weights_ = kNoColumn, offset_ = kNoColumn;
+  std::vector<std::size_t> targets_;   // all of the model's, or none: a part of them says nothing
   std::vector<std::size_t> columns_;   // of the inputs
   std::vector<std::size_t> input_at_;  // by column of the file
   std::vector<std::size_t> carried_columns_;
@@ -147,13 +150,21 @@ void RowReader::Impl::find_columns() {
   }
   if (!schema_.offset.empty()) offset_ = demand(schema_.offset, "the offset");
   if (!schema_.weights.empty()) weights_ = find(schema_.weights);
-  if (!schema_.target.name.empty())
-    target_ = options_.need_target ? demand(schema_.target.name, "the target") : find(schema_.target.name);
-  if (target_ != kNoColumn) uses_[target_] = classes() ? CellUse::text : CellUse::number;
+  find_targets();
   if (weights_ != kNoColumn) uses_[weights_] = CellUse::number;
   if (offset_ != kNoColumn) uses_[offset_] = CellUse::number;
   find_carried();
   scanner_.set_uses(uses_);
+}
+
+void RowReader::Impl::find_targets() {
+  if (schema_.target.name.empty()) return;
+  for (uword j = 0; j < schema_.targets(); ++j) {
+    const std::string& name = schema_.target_at(j).name;
+    targets_.push_back(options_.need_target ? demand(name, "the target") : find(name));
+  }
+  if (std::find(targets_.begin(), targets_.end(), kNoColumn) != targets_.end()) targets_.clear();
+  for (const std::size_t c : targets_) uses_[c] = classes() ? CellUse::text : CellUse::number;
 }
 
 void RowReader::Impl::find_carried() {
@@ -189,7 +200,7 @@ void RowReader::Impl::prepare(BlockData& block) {
   block.numeric.assign(schema_.numeric_inputs() * kBlockRows, kNaN);
   block.levels.resize(schema_.categorical_inputs() * kBlockRows);
   const auto size = [](std::size_t column) { return column == kNoColumn ? 0 : kBlockRows; };
-  block.target.assign(size(target_), kNaN);
+  block.target.assign(targets_.size() * kBlockRows, kNaN);
   block.weight.assign(size(weights_), kNaN);
   block.offset.assign(size(offset_), kNaN);
   block.line.resize(kBlockRows);
@@ -202,7 +213,8 @@ void RowReader::Impl::prepare(BlockData& block) {
     else if (columns_[i] != kNoColumn)
       scanner_.number_out(columns_[i]) = block.numeric.data() + column.index * kBlockRows;
   }
-  if (target_ != kNoColumn) scanner_.number_out(target_) = block.target.data();
+  for (std::size_t j = 0; j < targets_.size(); ++j)
+    scanner_.number_out(targets_[j]) = block.target.data() + j * kBlockRows;
   if (weights_ != kNoColumn) scanner_.number_out(weights_) = block.weight.data();
   if (offset_ != kNoColumn) scanner_.number_out(offset_) = block.offset.data();
 }
@@ -239,7 +251,8 @@ double RowReader::Impl::label_of(const TextCell& cell) {
 void RowReader::Impl::take_cells(BlockData& block, uword n) {
   for (const TextCell& cell : scanner_.cells()) {
     const std::size_t c = cell.column;
-    if (c == target_) block.target[n] = classes() ? label_of(cell) : number_of(cell);
+    for (std::size_t j = 0; j < targets_.size(); ++j)
+      if (c == targets_[j]) block.target[j * kBlockRows + n] = classes() ? label_of(cell) : number_of(cell);
     if (c == weights_) block.weight[n] = number_of(cell);
     if (c == offset_) block.offset[n] = number_of(cell);
     if (input_at_[c] == kNoColumn) continue;
@@ -259,10 +272,18 @@ void RowReader::Impl::check_row(const BlockData& block, uword n) const {
                                                       : "a negative weight; a weight is 0 or more");
   if (offset_ != kNoColumn && std::isnan(block.offset[n]))
     refuse_here(offset_, "no value; every row needs an offset");
-  if (target_ == kNoColumn || schema_.target.task != Task::count || std::isnan(block.target[n])) return;
-  const double y = block.target[n];
-  if (y < 0 || y != std::floor(y))
-    refuse_here(target_, "the target is not a count (0, 1, 2, ...); the model predicts counts");
+  if (schema_.target.task != Task::count) return;
+  for (std::size_t j = 0; j < targets_.size(); ++j) {
+    const double y = block.target[j * kBlockRows + n];
+    if (y < 0 || (!std::isnan(y) && y != std::floor(y)))
+      refuse_here(targets_[j], "the target is not a count (0, 1, 2, ...); the model predicts counts");
+  }
+}
+
+bool RowReader::Impl::lacks_target(const BlockData& block, uword n) const {
+  for (std::size_t j = 0; j < targets_.size(); ++j)
+    if (std::isnan(block.target[j * kBlockRows + n])) return true;
+  return false;
 }
 
 void RowReader::Impl::shrink(BlockData& block, uword n) const {
@@ -274,7 +295,8 @@ void RowReader::Impl::shrink(BlockData& block, uword n) const {
   };
   columns(block.numeric, schema_.numeric_inputs());
   columns(block.levels, schema_.categorical_inputs());
-  for (auto* column : {&block.target, &block.weight, &block.offset})
+  columns(block.target, targets_.size());
+  for (auto* column : {&block.weight, &block.offset})
     if (!column->empty()) column->resize(n);
   block.line.resize(n);
 }
@@ -288,7 +310,7 @@ bool RowReader::Impl::next(BlockData& block) {
     ++rows_read_;
     take_cells(block, n);
     check_row(block, n);
-    if (options_.skip_rows_without_target && target_ != kNoColumn && std::isnan(block.target[n])) {
+    if (options_.skip_rows_without_target && lacks_target(block, n)) {
       ++without_target;
       continue;
     }

@@ -63,6 +63,7 @@ TablePass::TablePass(RowScanner& scanner, const Roles& roles, const CsvFormat& f
     uses[input.column] = use_of(input.kind);
   }
   if (roles.target != kNoColumn) uses[roles.target] = use_of(target.kind);
+  for (const std::size_t column : roles.further_targets) uses[column] = CellUse::number;
   if (roles.weights != kNoColumn) uses[roles.weights] = CellUse::number;
   if (roles.offset != kNoColumn) uses[roles.offset] = CellUse::number;
   for (std::size_t k = 0; k < roles.carried.size(); ++k) {
@@ -76,7 +77,7 @@ void TablePass::begin_block() {
   block_ = BlockData{};
   block_.numeric.resize(numeric_ * kBlockRows);
   block_.levels.resize(categorical_ * kBlockRows);
-  if (roles_.target != kNoColumn) block_.target.resize(kBlockRows);
+  if (roles_.target != kNoColumn) block_.target.resize((1 + roles_.further_targets.size()) * kBlockRows);
   if (roles_.weights != kNoColumn) block_.weight.resize(kBlockRows);
   if (roles_.offset != kNoColumn) block_.offset.resize(kBlockRows);
   block_.carried.resize(roles_.carried.size());
@@ -85,6 +86,8 @@ void TablePass::begin_block() {
     if (input.kind == ColumnKind::numeric)
       scanner_.number_out(input.column) = block_.numeric.data() + input.index * kBlockRows;
   if (roles_.target != kNoColumn) scanner_.number_out(roles_.target) = block_.target.data();
+  for (std::size_t j = 0; j < roles_.further_targets.size(); ++j)
+    scanner_.number_out(roles_.further_targets[j]) = block_.target.data() + (j + 1) * kBlockRows;
   if (roles_.weights != kNoColumn) scanner_.number_out(roles_.weights) = block_.weight.data();
   if (roles_.offset != kNoColumn) scanner_.number_out(roles_.offset) = block_.offset.data();
 }
@@ -102,7 +105,8 @@ void TablePass::run() {
   if (n_ == 0) return;
   shrink_columns(block_.numeric, numeric_, n_);
   shrink_columns(block_.levels, categorical_, n_);
-  for (auto* column : {&block_.target, &block_.weight, &block_.offset})
+  if (!block_.target.empty()) shrink_columns(block_.target, 1 + roles_.further_targets.size(), n_);
+  for (auto* column : {&block_.weight, &block_.offset})
     if (!column->empty()) column->resize(n_);
   end_block();
 }
@@ -147,7 +151,7 @@ bool TablePass::row_is_used() {
       return false;
     }
   }
-  if (roles_.target != kNoColumn && !take_target()) {
+  if (roles_.target != kNoColumn && !(take_target() && take_further_targets())) {
     ++without_target;
     return false;
   }
@@ -169,15 +173,32 @@ bool TablePass::take_target() {
     take_odd(target_, odd->text);
     return true;
   }
-  if (count_target_ && (value < 0 || value != std::floor(value))) {
-    char text[32];
-    const auto end = std::to_chars(text, text + sizeof text, value).ptr;
-    refuse_here(roles_.target,
-                "'" + std::string(text, end) + "' is not a count (0, 1, 2, ...); use --task regression");
-  }
+  check_count(roles_.target, value);
   if (target_values.size() < kDistinctKept &&
       std::find(target_values.begin(), target_values.end(), value) == target_values.end())
     target_values.push_back(value);
+  return true;
+}
+
+void TablePass::check_count(std::size_t column, double value) const {
+  if (!count_target_ || (value >= 0 && value == std::floor(value))) return;
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+  refuse_here(column,
+              "'" + std::string(text, end) + "' is not a count (0, 1, 2, ...); use --task regression");
+}
+
+/// False when the row lacks one of them.
+bool TablePass::take_further_targets() {
+  for (std::size_t j = 0; j < roles_.further_targets.size(); ++j) {
+    const std::size_t column = roles_.further_targets[j];
+    const double value = block_.target[(j + 1) * kBlockRows + n_];
+    if (std::isnan(value)) {
+      if (cell_of(column)) refuse_number(column, "several targets have to be numbers");
+      return false;
+    }
+    check_count(column, value);
+  }
   return true;
 }
 

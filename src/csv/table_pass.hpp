@@ -62,6 +62,8 @@ class TablePass {
   void end_block();
   bool row_is_used();
   bool take_target();
+  bool take_further_targets();
+  void check_count(std::size_t column, double value) const;
   void take_cells();
   std::uint32_t take_text(ColumnState& state, const TextCell& cell);
   void take_odd(ColumnState& state, std::string_view text);

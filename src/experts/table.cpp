@@ -36,7 +36,8 @@ const Row& row_of(std::string_view family) {
 std::unique_ptr<ExpertFamily> make_experts(std::string_view family, const ExpertShape& shape) {
   if (shape.neurons.count > 0) return make_neurons(family, shape);
   if (!shape.hidden.empty()) return make_mlp(family, shape);
-  return row_of(family).make(shape);
+  const Row& row = row_of(family);
+  return shape.targets > 1 ? make_joint(row.name, shape) : row.make(shape);
 }
 
 FamilyTraits family_traits(std::string_view family) { return row_of(family).traits; }
@@ -74,6 +75,8 @@ void ExpertFamily::randomise(Rng rng) {
   for (uword k = 0; k < count(); ++k) randomise_fields(fields(k), rng);
 }
 
+std::unique_ptr<ExpertFamily> ExpertFamily::marginal(uword) const { return clone(); }
+mat ExpertFamily::correlation(uword) const { return {}; }
 void ExpertFamily::moments(const Batch&, mat&, mat&) const {
   throw Error(Errc::internal, std::string(name()) + " experts have no mean");
 }

@@ -46,7 +46,7 @@ class LogPrior {
   std::vector<double*> common() {
     std::vector<double*> all;
     for (const Field& f : mixture_.experts->fields(0))
-      if (f.name == "common" || f.name == "noise_common")
+      if (f.name.starts_with("common") || f.name.starts_with("noise_common"))
         for (double& v : f.values)
           if (v != 0) all.push_back(&v);
     return all;

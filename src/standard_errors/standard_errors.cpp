@@ -26,7 +26,8 @@ mat jacobian(const Model& model, const errors::Moving& moving) {
   constexpr double kStep = 1e-3;
   Model moved;
   moved.schema = model.schema;
-  moved.schema.target.mean = 0;  // a constant that would only cost digits
+  for (uword j = 0; j < moved.schema.targets(); ++j)
+    moved.schema.target_at(j).mean = 0;  // a constant that would only cost digits
   moved.family = model.family;
   moved.gate_family = model.gate_family;
   moved.members = {model.members.front()};

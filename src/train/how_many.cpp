@@ -201,7 +201,7 @@ Growth HowMany::run() {
   Growth out;
   out.mixture = fold_[0].sizes.at(choice()).mixture;
   const vec top = held_out(best());
-  const double unit = log_unit(task_.schema.target);
+  const double unit = log_unit(task_.schema);
   for (const auto& [size, unused] : fold_[0].sizes) {
     if (!known(size)) continue;
     const vec own = held_out(size);

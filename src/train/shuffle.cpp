@@ -54,7 +54,7 @@ void Shuffle::fill_window() {
       };
       copy(from.numeric, shape.numeric, own.numeric);
       copy(from.levels, shape.categorical, own.levels);
-      copy(from.target, 1, own.target);
+      copy(from.target, shape.targets, own.target);
       copy(from.weight, 1, own.weight);
       copy(from.offset, 1, own.offset);
       window_.push_back(std::move(own));
@@ -83,7 +83,7 @@ void Shuffle::gather(const std::uint32_t* rows, uword count, BlockData& out) con
   };
   columns(&BlockData::numeric, shape.numeric);
   columns(&BlockData::levels, shape.categorical);
-  columns(&BlockData::target, 1);
+  columns(&BlockData::target, shape.targets);
   columns(&BlockData::weight, 1);
   columns(&BlockData::offset, 1);
 }

@@ -20,8 +20,12 @@ Penalty penalty_of(const FitOptions& o, const Schema& schema) {
   if (p.mode == Penalty::Mode::fixed && o.ridge == 0) p.mode = Penalty::Mode::none;
   p.ridge = o.ridge;
   p.lasso = o.lasso;
-  if (p.mode != Penalty::Mode::none && schema.target.task == Task::regression && schema.target.step > 0)
+  // Of several targets the one with the finest grid: a floor is the same for all.
+  if (p.mode != Penalty::Mode::none && schema.target.task == Task::regression) {
     p.noise_floor = schema.target.step / std::sqrt(12.0) / schema.target.sd;
+    for (const Target& t : schema.further_targets)
+      p.noise_floor = std::min(p.noise_floor, t.step / std::sqrt(12.0) / t.sd);
+  }
   return p;
 }
 
@@ -83,7 +87,7 @@ void run(Candidate& c, const SearchTask& task, const Source& rows, const Compute
       c.result = run_descent(c.mixture, task.schema, rows, task.options, task.penalty, compute, watch);
       break;
   }
-  c.start.log_likelihood = c.result.log_likelihood + c.result.sums.weight * log_unit(task.schema.target);
+  c.start.log_likelihood = c.result.log_likelihood + c.result.sums.weight * log_unit(task.schema);
   c.start.score = c.result.objective;
   c.start.iterations += c.result.passes;
 }

@@ -238,7 +238,7 @@ StartData start_data(const Mixture& mixture, const Schema& schema, const Source&
   const uword classes = mixture.experts->classes();
   data.x.set_size(n, mixture.gate_basis.size() - 1);
   data.design.set_size(n, mixture.expert_basis.size());
-  data.target.zeros(n, classes > 0 ? classes : 1);
+  data.target.zeros(n, classes > 0 ? classes : mixture.experts->targets());
   BlockData buffer;
   Batch batch;
   for (std::size_t b = 0; b < sample.blocks(); ++b) {
@@ -247,12 +247,11 @@ StartData start_data(const Mixture& mixture, const Schema& schema, const Source&
     const arma::span rows(block.first, block.first + block.rows - 1);
     if (data.x.n_cols > 0) data.x.rows(rows.a, rows.b) = batch.gate.tail_cols(data.x.n_cols);
     data.design.rows(rows.a, rows.b) = batch.expert;
-    for (uword i = 0; i < block.rows; ++i) {
-      if (classes == 0)
-        data.target(block.first + i, 0) = batch.target[i];
-      else
+    if (classes == 0)
+      data.target.rows(rows.a, rows.b) = batch.targets.is_empty() ? mat(batch.target) : batch.targets;
+    else
+      for (uword i = 0; i < block.rows; ++i)
         data.target(block.first + i, static_cast<uword>(batch.target[i])) = 1;
-    }
   }
   data.target.each_row() -= arma::mean(data.target, 0);
   return data;
