@@ -54,8 +54,8 @@ std::string inspect_text(const Model& model, const std::string& name, const Cons
   const auto width = static_cast<std::size_t>(output_width());
   const Provenance& p = model.provenance;
   std::string text = console.out_heading(name) + ": " + model_line(model) + ", " +
-                     std::string(task_name(model.schema.target.task)) + " of '" + model.schema.target.name +
-                     "'\n";
+                     std::string(task_name(model.schema.target.task)) + " of " + target_names(model.schema) +
+                     "\n";
   text += "\n" + console.out_heading("Columns") + "\n" + types_text(model.schema, all ? SIZE_MAX : 30);
   TextTable fit;
   fit.column("");

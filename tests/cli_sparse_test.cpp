@@ -68,7 +68,10 @@ TEST_CASE("every option of routing changes the fit") {
 
 TEST_CASE("a routed model is inspected, scored, diagnosed and cross-validated") {
   const Workshop w;
-  good(w, kIris + "--fit adam --expert mlp:4 --gate mlp:4 --experts 6 --epochs 10 --top-k 2 -o m.moe");
+  good(w, kIris +
+              "--fit adam --expert mlp:4 --gate mlp:4 --experts 6 --epochs 20 --batch-size 16 "
+              "--learning-rate 0.01 "
+              "--top-k 2 -o m.moe");
   const Ran text = good(w, "inspect m.moe");
   CHECK(text.out.find("6 logistic experts of mlp:4, mlp:4 gate, top-2") != std::string::npos);
   const auto json = json_of(good(w, "inspect m.moe --json").out);
