@@ -64,6 +64,11 @@ void check_routing(const FitOptions& o, const Problem& problem) {
   if (!o.grow && o.top_k > o.experts)
     problem("--top-k " + std::to_string(o.top_k) + " is more than there are experts (" +
             std::to_string(o.experts) + ")");
+  if (o.top_k == 1 && o.experts > 1 && o.shared_experts == 0 && !in_batches(o.method) &&
+      o.gate_score != RoutingRule::Score::hash)
+    problem(
+        "--top-k 1 leaves the gate nothing to learn from, as its one weight is 1; train with --top-k 2 and "
+        "give predict --top-k 1");
   if (o.grow && routed(o)) problem("--top-k needs a number of experts, not --experts auto");
   if (o.gate_score == RoutingRule::Score::sigmoid && !scores)
     problem("--gate-score sigmoid needs a gate with scores: --gate softmax or mlp:H");

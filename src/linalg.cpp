@@ -11,7 +11,7 @@ void add_weighted_grams(const mat& x, const mat& weight, double* out) {
   // Under routing most weights are zero: then each column goes through its own rows, at their cost.
   const auto used =
       static_cast<uword>(std::count_if(weight.begin(), weight.end(), [](double w) { return w != 0; }));
-  if (weight.n_cols > 1 && 2 * used < weight.n_elem) {
+  if (weight.n_cols > 1 && 4 * used <= weight.n_elem) {
     thread_local mat rows;
     thread_local vec own;
     for (uword k = 0; k < weight.n_cols; ++k) {

@@ -133,6 +133,7 @@ TEST_CASE("what cannot be is refused in one line") {
   refused(w, kIris + "--gate mlp:0" + to, "mlp:H");
   refused(w, kIris + "--expert mlp:4" + to, "--fit adam");
   refused(w, kIris + "--balance bias" + to, "--balance");
+  refused(w, kIris + "--top-k 1" + to, "--top-k 1");
   refused(w, kIris + "--fit adam --top-k 2 --balance lode" + to, "did you mean 'load'");
   refused(w, kIris + "--expert neuron" + to, "--gate product-key");
   refused(w, kIris + "--gate product-key --fit adam --experts 1000" + to, "square");

@@ -91,6 +91,8 @@ std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototy
   for_each_start(all.size(), rows.rows(), task.compute, [&](std::size_t i, const Compute& own) {
     Candidate& c = all[i];
     c.start.kind = kinds[i];
+    // Picks of a gate that knows nothing yet would keep experts from their rows: routing begins when it does.
+    c.mixture.routing = RoutingRule{};
     const Watch watch = progress.watch(static_cast<int>(i));
     if (kinds[i] == "random weights") {
       random_weights(c.mixture, task.options.seed, i);
@@ -113,6 +115,7 @@ std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototy
         fit_regions(c.mixture, task, rows, own, region);
     }
     run(c, task, rows, own, kShortPasses, watch);
+    c.mixture.routing = c.mixture.count() == prototype.count() ? prototype.routing : RoutingRule{};
     if (c.mixture.count() < prototype.count()) return refuse(c, "fewer experts could be told apart");
     if (!std::isfinite(c.start.score)) refuse(c, "not a number");
   });
