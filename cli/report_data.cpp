@@ -132,8 +132,7 @@ Json regions_json(const Model& model, const Diagnosis& d) {
 Json sample_json(const Model& model, const std::vector<ReportRow>& rows,
                  const std::vector<Telling>& telling) {
   const Schema& schema = model.schema;
-  Json out;
-  Json &row = out["row"] = Json::array(), &region = out["region"] = Json::array();
+  Json row = Json::array(), region = Json::array();
   std::vector<double> gate, entropy, density;
   for (const ReportRow& r : rows) {
     row.push_back(r.row + 1);
@@ -142,6 +141,7 @@ Json sample_json(const Model& model, const std::vector<ReportRow>& rows,
     entropy.push_back(r.entropy);
     density.push_back(r.log_density);
   }
+  Json out = {{"row", std::move(row)}, {"region", std::move(region)}};
   out["gate"] = plotted(gate);
   out["entropy"] = plotted(entropy);
   out["log_density"] = plotted(density);
@@ -176,8 +176,7 @@ Json look_json(const Model& model, const TopRows& of, const std::vector<Telling>
                   {"log_density", plotted(r.log_density)},
                   {"responsible", r.responsible + 1},
                   {"extrapolation", plotted(r.extrapolation)}};
-    Json &target = entry["target"] = Json::array(), &prediction = entry["prediction"] = Json::array(),
-         &sd = entry["sd"] = Json::array(), &inputs = entry["inputs"] = Json::array();
+    Json target = Json::array(), prediction = Json::array(), sd = Json::array(), inputs = Json::array();
     for (uword j = 0; j < schema.targets(); ++j) {
       target.push_back(row_number(r.target[j], schema.target_at(j)));
       prediction.push_back(row_number(r.mean[j], schema.target_at(j)));
@@ -190,6 +189,10 @@ Json look_json(const Model& model, const TopRows& of, const std::vector<Telling>
       inputs.push_back(level ? Json(short_name(column.levels[static_cast<std::size_t>(value)]))
                              : plotted(value));
     }
+    entry["target"] = std::move(target);
+    entry["prediction"] = std::move(prediction);
+    entry["sd"] = std::move(sd);
+    entry["inputs"] = std::move(inputs);
     out.push_back(std::move(entry));
   }
   return out;

@@ -37,9 +37,7 @@ Json lists(std::size_t count) { return std::vector<Json>(count, Json::array()); 
 /// Along the input for one target (j) that is a number.
 Json number_curves(const Model& model, const Column& column, const std::vector<double>& x) {
   const uword experts = std::min(model.members.front().count(), kRegionsDrawn);
-  Json out = {{"target", short_name(model.schema.target.name)}};
-  Json &mean = out["mean"] = Json::array(), &low = out["low"] = Json::array(),
-       &high = out["high"] = Json::array(), &expert = out["experts"] = lists(experts);
+  Json mean = Json::array(), low = Json::array(), high = Json::array(), expert = lists(experts);
   const TypicalRow base = typical_row(model.schema);
   in_blocks(
       model.schema, x.size(),
@@ -56,7 +54,11 @@ Json number_curves(const Model& model, const Column& column, const std::vector<d
         append(high, reach, 1);
         for (uword k = 0; k < experts; ++k) append(expert[k], p.component_mean, k);
       });
-  return out;
+  return {{"target", short_name(model.schema.target.name)},
+          {"mean", std::move(mean)},
+          {"low", std::move(low)},
+          {"high", std::move(high)},
+          {"experts", std::move(expert)}};
 }
 
 }  // namespace
