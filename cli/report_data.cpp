@@ -17,6 +17,7 @@ namespace {
 /// Inputs whose values and effects the report shows: the most telling ones.
 constexpr std::size_t kInputsShown = 12;
 constexpr std::size_t kRegionsListed = 256, kTypicalShown = 6;
+constexpr double kTypicalLeast = 0.1;  // standardised difference
 
 bool classifies(const Model& model) { return model.schema.target.task == Task::classification; }
 
@@ -73,17 +74,27 @@ Json inputs_json(const Schema& schema, const std::vector<Telling>& telling,
   return out;
 }
 
+bool two_levels(const Schema& schema, const std::string& name) {
+  const Column* column = schema.find(name);
+  return column && column->levels.size() == 2;
+}
+
 /// What sets a region apart: the columns, or levels, with the largest standardised differences.
-Json typical_json(const Region& region) {
+Json typical_json(const Schema& schema, const Region& region) {
   std::vector<const RegionColumn*> order;
   for (const RegionColumn& c : region.columns)
     if (std::isfinite(c.difference)) order.push_back(&c);
   std::stable_sort(order.begin(), order.end(), [](const RegionColumn* a, const RegionColumn* b) {
     return std::abs(a->difference) > std::abs(b->difference);
   });
-  if (order.size() > kTypicalShown) order.resize(kTypicalShown);
   Json out = Json::array();
+  std::vector<std::string> said;  // categories: their other levels say little that is new
   for (const RegionColumn* c : order) {
+    if (out.size() == kTypicalShown || (!out.empty() && std::abs(c->difference) < kTypicalLeast)) break;
+    if (!c->level.empty()) {
+      if (std::ranges::count(said, c->column) == (two_levels(schema, c->column) ? 1 : 2)) continue;
+      said.push_back(c->column);
+    }
     Json entry = {{"column", short_name(c->column)}, {"mean", json_number(c->mean)}};
     if (c->level.empty()) {
       entry["q05"] = json_number(c->q05);
@@ -122,7 +133,7 @@ Json regions_json(const Model& model, const Diagnosis& d) {
     if (d.has_target && classifies(model))
       for (std::size_t c = 0; c < std::min(kMostDrawn, r.class_shares.size()); ++c)
         entry["class_shares"].push_back(json_number(r.class_shares[c]));
-    entry["typical"] = typical_json(r);
+    entry["typical"] = typical_json(model.schema, r);
     out.push_back(std::move(entry));
   }
   return out;

@@ -61,7 +61,7 @@ function curveSection() {
       rows: () => curveRows([of.mean, of.low, of.high, ...of.experts], ["mean", "5 %", "95 %", ...experts]) });
   }
   if (data.curves.targets)
-    node.append(note("Black: mean of the mixture; grey: its central 90 %. Colour: experts, thick where their weight is at least 0.3. Dots: rows."));
+    node.append(note("Plain line: mean of the mixture; band: its central 90 %. Colour: experts, thick where their weight is at least 0.3. Dots: rows."));
   figure(node, { title: "Weights of the gate", draw: width => drawLines(width, curvePoints(data.curves.gate), "weight"),
     rows: () => curveRows(data.curves.gate, experts) });
   if (!data.curves.classes) return;

@@ -6,6 +6,11 @@ function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes))
     if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
+  return add(node, children);
+}
+
+/** Appends what is there: nothing for null, each of a list. */
+function add(node, ...children) {
   for (const child of children.flat(Infinity))
     if (child !== null && child !== undefined && child !== "")
       node.append(child instanceof Node ? child : String(child));

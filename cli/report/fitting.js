@@ -1,7 +1,7 @@
 // How the fit went: trace, starts, sizes that were tried.
 function drawTrace(width, trace, values) {
   return P.plot(plotOptions(width, Math.max(180, Math.min(280, width * 0.4)), {
-    marginLeft: 70, x: { label: "pass", ticks: width / 90 }, y: { label: "log-likelihood", ticks: 5, domain: values },
+    marginLeft: 70, x: { label: "pass", ticks: Math.min(width / 90, trace.length - 1) }, y: { label: "log-likelihood", ticks: 5, domain: values },
     marks: [P.line(trace.filter(t => t.log_likelihood >= values[0]), { x: "pass", y: "log_likelihood", stroke: "var(--accent)", strokeWidth: 1.8 })]
   }));
 }

@@ -18,7 +18,7 @@ function histogramRows(bins) {
 /** One bar a region. */
 function drawBars(width, bars, options, marks = []) {
   const plot = P.plot(plotOptions(width, 50 + 22 * bars.length, {
-    marginLeft: 34, y: { type: "band", domain: bars.map(b => b.region), label: null, tickSize: 0 }, x: { label: "", ...options },
+    marginLeft: 34, y: { type: "band", domain: bars.map(b => b.region), label: null, tickSize: 0 }, x: { label: null, ...options },
     marks: [P.barX(bars, { x: "value", y: "region", fill: d => colour(d.region), className: "bars" }), P.ruleX([0]), ...marks]
   }));
   tag(plot, "bars", i => bars[i].region);

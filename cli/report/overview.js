@@ -13,7 +13,7 @@ function fact(label, value, hint) {
 }
 
 function metricFacts(metrics) {
-  const named = { nll: "mean −ln density", rmse: "RMSE", mae: "MAE", r2: "R²", coverage_90: "inside the 90 % interval",
+  const named = { nll: classes ? "mean −ln probability" : "mean −ln density", rmse: "RMSE", mae: "MAE", r2: "R²", coverage_90: "inside the 90 % interval",
     crps: "CRPS", nll_grid: "nll of grid cells", accuracy: "accuracy", auc: "AUC", brier: "Brier", ece: "calibration error" };
   return Object.entries(named).filter(([key]) => typeof metrics[key] === "number")
     .map(([key, label]) => fact(label, /accuracy|coverage/.test(key) ? percent(metrics[key]) : number(metrics[key])));
@@ -99,7 +99,7 @@ function card(region, index) {
       el("small", {}, ` ${number(region.effective_rows)} rows${region.dead ? " · idle" : ""}`)),
     bar, ruleOf(region), regionFigures(region, index));
   if (region.typical.length) box.append(el("h4", {}, "Typical there"), el("ul", {}, region.typical.map(typicalItem)));
-  if (equations.length) box.append(el("h4", {}, "How the expert predicts"), equations);
+  if (equations.length) add(box, el("h4", {}, "How the expert predicts"), equations);
   box.style.setProperty("--region", colour(region.region));
   return box;
 }

@@ -5,7 +5,7 @@ function headline() {
   const { summary } = data;
   const sampled = data.sample.row.length < summary.rows
     ? `Plots of rows show a random sample of ${data.sample.row.length} of the ${summary.rows} rows; all figures are over all rows.` : null;
-  main.append(el("header", { class: "top" }, el("h1", {}, data.model.targets.map((target, j) => [j ? ", " : "", name(target.name, 40)])),
+  add(main, el("header", { class: "top" }, el("h1", {}, data.model.targets.map((target, j) => [j ? ", " : "", name(target.name, 40)])),
     el("p", {}, `Mixture of ${regionCount} expert${regionCount > 1 ? "s" : ""}, ${summary.rows} rows`)),
   P ? null : el("p", { class: "missing" }, "This program was built without npm: pictures and tables stand in for the interactive plots."),
   sampled ? el("p", { class: "note", id: "sampled" }, sampled) : null);

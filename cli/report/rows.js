@@ -18,7 +18,7 @@ function rowsSection() {
   const kinds = [
     ["outliers", "Outliers", "The target lies outside the central 99.9 % of its prediction; least expected first.", density],
     ["wrong", "Wrong and sure", "The predicted class is wrong; most probable first.", { ...density, head: "#ln probability" }],
-    ["other_region", "Sure of a region, contradicted by the target", "The gate gives the region more than 0.9; now that the target is known another expert is responsible for more than 0.9 of the row.",
+    ["other_region", "Sure of a region, contradicted by the target", "The gate gives the region more than 0.9; now that the target is known it is responsible for less than 0.1 of the row.",
       { head: "#responsible", cell: row => chip(row.responsible) }],
     ["far", "Far from every region", "Inputs unlike those of training: how many times as far out as counts as outside (level never seen: –).",
       { head: "#times", cell: row => number(row.extrapolation, 3) }]
