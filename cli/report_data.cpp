@@ -51,7 +51,8 @@ Range range_of(const Column& column, const std::vector<ReportRow>& rows) {
     out.low = std::max(out.low, low - width);
     out.high = std::min(out.high, high + width);
   }
-  double margin = 0.03 * (out.high - out.low);
+  if (!std::isfinite(out.low) || !std::isfinite(out.high)) return {-0.5, 0.5};  // no value at all
+  double margin = 0.03 * out.high - 0.03 * out.low;
   if (!(margin > 0)) margin = std::max(0.5, 1e-6 * std::abs(out.low));  // one value: whatever shows it
   return {out.low - margin, out.high + margin};
 }
@@ -90,7 +91,7 @@ Json typical_json(const Schema& schema, const Region& region) {
   Json out = Json::array();
   std::vector<std::string> said;  // categories: their other levels say little that is new
   for (const RegionColumn* c : order) {
-    if (out.size() == kTypicalShown || (!out.empty() && std::abs(c->difference) < kTypicalLeast)) break;
+    if (out.size() == kTypicalShown || std::abs(c->difference) < kTypicalLeast) break;
     if (!c->level.empty()) {
       if (std::ranges::count(said, c->column) == (two_levels(schema, c->column) ? 1 : 2)) continue;
       said.push_back(c->column);

@@ -5,8 +5,8 @@ using namespace moekit::testing;
 
 namespace {
 
-const std::vector<std::string> kCommands = {"train",   "predict", "evaluate", "diagnose",
-                                            "inspect", "cv",      "simulate"};
+const std::vector<std::string> kCommands = {"train",  "predict", "evaluate", "diagnose",
+                                            "report", "inspect", "cv",       "simulate"};
 
 /// A model to score with: quick, two experts.
 void make_model(const Workshop& w) {

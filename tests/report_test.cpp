@@ -167,6 +167,55 @@ TEST_CASE("report: its figures are those of partition.csv and of predict (classe
   }
 }
 
+TEST_CASE(
+    "report: weights, counts and several targets: coverage and shares are those of the other commands") {
+  const Workshop w;
+  REQUIRE(
+      w.shell("awk -F, 'NR == 1 { print $0 \",w\"; next } { print $0 \",\" 1 + NR % 3 }' data/mcycle.csv > "
+              "m.csv && "
+              "moekit train m.csv --target accel --weights w --experts 2 --restarts 1 -q -o m.moe && "
+              "moekit diagnose m.moe m.csv -o m && "
+              "moekit train data/patents.csv --target Patents --task count --family poisson --drop Company "
+              "--experts 2 --restarts 1 -q -o p.moe && moekit diagnose p.moe data/patents.csv -o p && "
+              "moekit train data/iris.csv --target sepal_length,petal_width --experts 2 --restarts 1 -q -o "
+              "i.moe && "
+              "moekit diagnose i.moe data/iris.csv -o i")
+          .code == 0);
+  auto partition = columns_of(w.read("m/partition.csv"));
+  const auto weight = numbers(columns_of(w.read("m.csv"))["w"]), gate = numbers(partition["gate_1"]);
+  Weighted share;
+  for (std::size_t i = 0; i < weight.size(); ++i) share.add(weight[i], gate[i]);
+  CHECK(near(data_of(w.read("m/report.html"))["regions"][0]["share"], share.mean()));
+  for (const std::string name : {"m", "p", "i"}) {
+    CAPTURE(name);
+    const json data = data_of(w.read(name + "/report.html"));
+    const json& metrics = data["summary"]["metrics"];
+    for (const json& of : data["calibration"]["targets"]) {
+      const json& own =
+          metrics.contains("targets") ? metrics["targets"][of["target"].get<std::string>()] : metrics;
+      CHECK(near(of["coverage"][17], own["coverage_90"]));
+      double pit = 0, shared = 0;
+      for (const json& bin : of["pit"]) pit += bin.get<double>();
+      CHECK(near(pit, 1));
+      // Over the regions, weighted by share, it is the coverage over all rows: gate weights add up to 1.
+      for (std::size_t k = 0; k < 2; ++k)
+        shared += data["regions"][k]["share"].get<double>() * of["regions"][k]["coverage_90"].get<double>();
+      CHECK(near(shared, own["coverage_90"]));
+    }
+  }
+}
+
+TEST_CASE("report: a sample's memory does not grow with the columns") {
+  moekit::Model model;
+  for (const std::size_t columns : {3, 1000, 100000}) {
+    model.schema.inputs.resize(columns);
+    const std::size_t rows = moekit::cli::RowSample(model, 0).capacity();
+    CHECK(rows <= 5000);
+    CHECK(rows >= 200);
+    CHECK((rows == 200 || rows * columns <= 4'000'000));
+  }
+}
+
 TEST_CASE("report: hostile names do no harm") {
   const Workshop w;
   const std::string script = "<script>alert(1)</script>", quote = "a\"b'c",
@@ -271,6 +320,12 @@ TEST_CASE("report: without a target, without inputs, several targets, and refusa
   CHECK(two["calibration"]["targets"].size() == 2);
   CHECK(two["regions"][0]["targets"].size() == 2);
   CHECK(two["sample"]["targets"].size() == 2);
+  REQUIRE(w.shell("cut -d, -f2 data/mcycle.csv > y.csv && moekit train y.csv --target accel --experts 2 "
+                  "--gate constant "
+                  "--restarts 1 -q -o y.moe && moekit diagnose y.moe y.csv -o y --svg")
+              .code == 0);
+  CHECK(data_of(w.read("y/report.html"))["maps"].empty());
+  CHECK(w.exists("y/shares.svg"));
   CHECK(w.run("report m.moe data/mcycle.csv").code == 64);
   CHECK(w.run("report m.moe data/mcycle.csv -o nowhere/r.html").code == 73);
   CHECK(w.run("report m.moe missing.csv -o r.html").code == 66);

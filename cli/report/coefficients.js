@@ -34,9 +34,9 @@ function drawCoefficients(width, rows) {
   const clipped = value => Math.max(-reach, Math.min(reach, value));
   const intervals = points.filter(p => Number.isFinite(p.low)).map(p => ({ ...p, low: clipped(p.low), high: clipped(p.high) }));
   const plot = P.plot(plotOptions(width, 60 + terms.length * Math.max(24, 9 * experts.length), {
-    marginLeft: Math.min(150, width * 0.34),
+    marginLeft: Math.min(160, width * 0.36),
     x: { label: "standardised coefficient", grid: true, ticks: width / 90 },
-    y: { domain: [terms.length - 0.5, -0.5], label: null, ticks: terms.map((_, i) => i), tickFormat: i => plain(terms[i], width < 500 ? 15 : 21), tickSize: 0 },
+    y: { domain: [terms.length - 0.5, -0.5], label: null, ticks: terms.map((_, i) => i), tickFormat: i => termLabel(terms[i], width < 500 ? 17 : 23), tickSize: 0 },
     marks: [P.ruleX([0], { strokeOpacity: 0.5 }),
       P.ruleY(terms.slice(1).map((_, i) => i + 0.5), { strokeOpacity: 0.12 }),
       P.link(intervals, { x1: "low", x2: "high", y1: "y", y2: "y", stroke: d => colour(d.region), strokeWidth: 2, className: "intervals" }),

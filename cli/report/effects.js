@@ -25,12 +25,13 @@ function drawEffect(width, effect, of) {
   // The scale is that of where rows are: an expert may go anywhere outside its region.
   const values = (strong.length ? strong : dots.length ? dots : weak).map(p => p.y).filter(v => v !== null);
   const low = values.reduce((a, b) => Math.min(a, b), Infinity), high = values.reduce((a, b) => Math.max(a, b), -Infinity);
-  const margin = 0.06 * (high - low || 1), inside = p => p.y >= low - margin && p.y <= high + margin;
+  const margin = 0.06 * (high - low || 1), inside = p => classes || (p.y >= low - margin && p.y <= high + margin);
   const lines = (points, className, options) => P.line(points.map(p => inside(p) ? p : { ...p, y: NaN }),
     { x: "x", y: "y", z: "region", stroke: d => colour(d.region), className, ...options });
-  const plot = P.plot(plotOptions(width, 210, {
-    marginLeft: 46, x: inputAxis(input, { ticks: 4, most: 9 }),
-    y: { label: classes ? "probability" : plain(of.name, 24), domain: [low - margin, high + margin], ticks: 5 },
+  const { turn, room } = levelsBelow(input, width - 60, 12);
+  const plot = P.plot(plotOptions(width, 210 + (room ? room - 38 : 0), {
+    marginLeft: 46, marginBottom: room ?? 38, x: { ...inputAxis(input, { ticks: 4, most: 12 }), tickRotate: turn ?? 0 },
+    y: { label: classes ? "probability" : plain(of.name, 24), domain: classes ? [0, 1] : [low - margin, high + margin], ticks: 5 },
     marks: [lines(weak, "weak", { strokeWidth: 1, strokeDasharray: "3 3" }), lines(strong, "strong", { strokeWidth: 2.5 }),
       P.dot(dots, { x: aside, y: "y", fill: d => colour(d.region), r: 4, className: "levels" })]
   }));

@@ -23,13 +23,12 @@ function figure(parent, { title, draw, rows, narrow = false, picture = null }) {
   if (!P) {
     const template = picture && document.getElementById("picture-" + picture);
     if (template) holder.append(template.content.cloneNode(true));
-    if (rows) holder.append(rows());
+    if (!rows) return () => {};
+    const numbers = template ? details("Numbers", rows()) : el("div", { class: "short" }, rows());
+    box.append(numbers);
     return () => {
-      if (!rows) return;
-      if (!template) holder.replaceChildren();
-      else holder.lastChild.remove();
-      holder.append(rows());
-      markPicked(holder);
+      numbers.lastChild.replaceWith(rows());
+      markPicked(numbers);
     };
   }
   let width = 0;
@@ -78,8 +77,25 @@ function plotOptions(width, height, more) {
 /** Scale and ticks of an input: levels of a category stand at 0, 1, 2, ... */
 function inputAxis(input, { ticks = 6, most = 14 } = {}) {
   const scale = { domain: [input.low, input.high], label: plain(input.name, 30) };
-  if (!input.levels) return { ...scale, ticks };
+  if (!input.levels)
+    return { ...scale, ticks, ...(Math.max(Math.abs(input.low), Math.abs(input.high)) >= 1e5 ? { tickFormat: "~s" } : {}) };
   return { ...scale, ticks: input.levels.map((_, l) => l), tickFormat: l => plain(input.levels[l] ?? "", most) };
+}
+
+/** Room for the levels of a category below a plot: turned where they would run into each other. */
+function levelsBelow(input, width, most = 14) {
+  if (!input.levels) return {};
+  const letters = input.levels.reduce((sum, level) => sum + Math.min(most, [...level].length) + 2, 0);
+  return letters * 6.2 < width ? {} : { turn: -40, room: 30 + 4.2 * most };
+}
+
+/** "marital_st… = Widowed": what tells levels apart stays. */
+function termLabel(term, most) {
+  const at = term.indexOf(" = ");
+  if (at < 0 || [...term].length <= most) return plain(term, most);
+  const level = [...term.slice(at + 3)];
+  const room = Math.max(4, most - 3 - Math.min(level.length, Math.floor(0.6 * most)));
+  return plain(plain(term.slice(0, at), room).slice(1, -1) + " = " + level.join(""), most);
 }
 
 /** Rows of a category are spread around their level, always in the same way. */

@@ -59,9 +59,10 @@ function rowTitle(row) {
 function drawMap(width, map, across, up) {
   const rows = mapRows(map).filter(row => row.x >= across.low && row.x <= across.high && row.y >= up.low && row.y <= up.high);
   const cells = map.cells ? mapCells(map, across, up) : [];
+  const { turn, room } = levelsBelow(across, width - 110);
   const plot = P.plot(plotOptions(width, Math.max(280, Math.min(560, width * 0.7)), {
-    marginLeft: up.levels ? 90 : 52,
-    x: inputAxis(across, { ticks: width / 90 }), y: inputAxis(up),
+    marginLeft: up.levels ? 90 : 52, marginBottom: room ?? 38,
+    x: { ...inputAxis(across, { ticks: width / 90 }), tickRotate: turn ?? 0 }, y: inputAxis(up),
     marks: [
       P.rect(cells, { x1: "x1", x2: "x2", y1: "y1", y2: "y2", fill: d => colour(d.region), className: "cells" }),
       P.dot(rows, { x: "x", y: "y", fill: d => colour(d.region), r: rows.length > 1500 ? 1.6 : 2.6, className: "rows" }),

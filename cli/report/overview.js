@@ -35,8 +35,9 @@ function fitSection() {
       number(fit.bic, 7), `${number(fit.parameters)} (effective ${number(fit.effective_parameters)})`],
     ["1 expert, same options", number(fit.log_likelihood_one_expert, 7), "", "", ""]]));
   if (regionCount > 1)
-    node.append(note(`The mixture gains ${number(gain)} units of log-likelihood, ${number(gain / model.rows, 3)} a row, ` +
-      "over one expert on the training rows. moekit cv compares them on rows held out."));
+    node.append(note(`On the training rows the mixture is ${number(Math.abs(gain))} units of log-likelihood ` +
+      `${gain < 0 ? "worse" : "better"} than one expert, ${number(Math.abs(gain) / model.rows, 3)} a row. ` +
+      "moekit cv compares them on rows held out."));
   if (summary.metrics) {
     node.append(el("h3", {}, "On the rows of this report"));
     const metrics = summary.metrics;
@@ -98,7 +99,8 @@ function card(region, index) {
     el("header", {}, chip(region.region), el("b", {}, percent(region.share)),
       el("small", {}, ` ${number(region.effective_rows)} rows${region.dead ? " · idle" : ""}`)),
     bar, ruleOf(region), regionFigures(region, index));
-  if (region.typical.length) box.append(el("h4", {}, "Typical there"), el("ul", {}, region.typical.map(typicalItem)));
+  if (region.typical.length) add(box, el("h4", {}, "Typical there"), el("ul", {}, region.typical.map(typicalItem)));
+  else if (regionCount > 1) add(box, note("The inputs look as in the other regions."));
   if (equations.length) add(box, el("h4", {}, "How the expert predicts"), equations);
   box.style.setProperty("--region", colour(region.region));
   return box;

@@ -16,7 +16,7 @@ function rowsSection() {
   const node = section("rows", "Rows to look at");
   const density = { head: "#ln density", cell: row => number(row.log_density, 3) };
   const kinds = [
-    ["outliers", "Outliers", "The target lies outside the central 99.9 % of its prediction; least expected first.", density],
+    ["outliers", "Outliers", classes ? "The true class had a probability under 0.001; least expected first." : "The target lies outside the central 99.9 % of its prediction; least expected first.", density],
     ["wrong", "Wrong and sure", "The predicted class is wrong; most probable first.", { ...density, head: "#ln probability" }],
     ["other_region", "Sure of a region, contradicted by the target", "The gate gives the region more than 0.9; now that the target is known it is responsible for less than 0.1 of the row.",
       { head: "#responsible", cell: row => chip(row.responsible) }],
