@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <new>
+#include <span>
 
 #include "interrupt.hpp"
 #include "moekit/error.hpp"
@@ -44,6 +45,7 @@ void add_commands(CLI::App& program, Command& command) {
   add_inspect(program, command);
   add_cv(program, command);
   add_simulate(program, command);
+  add_layer(program, command);
 }
 
 std::vector<std::string> command_names(const CLI::App& program) {
@@ -59,26 +61,26 @@ std::string suggestion(const std::string& name, const std::vector<std::string>& 
   return near.empty() ? "" : " did you mean '" + near + "'?";
 }
 
-/// The command whose options are being parsed: the one that was named, else the program.
+/// The command whose options are being parsed: the innermost that was named, else the program.
 const CLI::App& current(const CLI::App& program) {
   const auto parsed = program.get_subcommands();
-  return parsed.empty() ? program : *parsed.front();
+  return parsed.empty() ? program : current(*parsed.front());
 }
 
-std::string display_name(const CLI::App& app) {
-  return app.get_parent() ? "moekit " + app.get_name() : "moekit";
-}
-
-/// CLI11 only says that a command is required when one is mistyped, so the first word is looked at here.
-void check_command_word(const CLI::App& program, const std::vector<std::string>& words) {
-  const std::vector<std::string> known = command_names(program);
+/// CLI11 only says that a command is required when one is mistyped, so the first words are looked at here.
+void check_command_words(const CLI::App& app, std::span<const std::string> words) {
+  const std::vector<std::string> known = command_names(app);
+  if (known.empty()) return;
+  const std::string where = app.get_parent() ? " of " + display_name(app) : "";
   if (words.empty())
-    throw Error(Errc::usage, "a command is needed: " + join(known, ", ") + "; see moekit --help");
+    throw Error(Errc::usage, "a command" + where + " is needed: " + join(known, ", ") + "; see " +
+                                 display_name(app) + " --help");
   const std::string& word = words.front();
   if (word.size() > 1 && word[0] == '-') return;
-  if (std::find(known.begin(), known.end(), word) != known.end()) return;
-  throw Error(Errc::usage,
-              "no command '" + word + "';" + suggestion(word, known) + " commands are: " + join(known, ", "));
+  if (std::find(known.begin(), known.end(), word) == known.end())
+    throw Error(Errc::usage, "no command '" + word + "'" + where + ";" + suggestion(word, known) +
+                                 " commands are: " + join(known, ", "));
+  check_command_words(*app.get_subcommand(word), words.subspan(1));
 }
 
 /// An unknown option explains most other complaints, so it is looked for first.
@@ -131,7 +133,7 @@ int parse_and_run(const std::vector<std::string>& arguments, Command& command, C
     words.erase(words.begin());
     words.push_back("--help");
   }
-  check_command_word(program, words);
+  check_command_words(program, words);
   std::vector<std::string> reversed(words.rbegin(), words.rend());
   try {
     program.parse(reversed);
@@ -150,6 +152,10 @@ int parse_and_run(const std::vector<std::string>& arguments, Command& command, C
 }
 
 }  // namespace
+
+std::string display_name(const CLI::App& command) {
+  return command.get_parent() ? display_name(*command.get_parent()) + " " + command.get_name() : "moekit";
+}
 
 CLI::App* add_command(CLI::App& program, const std::string& name, const std::string& text,
                       const std::string& examples, Common& common) {

@@ -12,10 +12,17 @@ void add_report(CLI::App& program, Command& command);
 void add_inspect(CLI::App& program, Command& command);
 void add_cv(CLI::App& program, Command& command);
 void add_simulate(CLI::App& program, Command& command);
+void add_layer(CLI::App& program, Command& command);
+// Commands of layer.
+void add_layer_run(CLI::App& layer, Command& command);
+void add_layer_inspect(CLI::App& layer, Command& command);
 
 /// A command of the program with the common options; its examples stand below its options in --help.
 CLI::App* add_command(CLI::App& program, const std::string& name, const std::string& text,
                       const std::string& examples, Common& common);
+
+/// "moekit", "moekit train", "moekit layer run".
+std::string display_name(const CLI::App& command);
 
 /// Text of --help: usage, options in groups within 80 columns, examples, a line each.
 std::string help_text(const CLI::App& command);

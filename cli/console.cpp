@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "interrupt.hpp"
+#include "text.hpp"
 
 namespace moekit::cli {
 
@@ -49,7 +50,7 @@ std::string Console::styled(std::string_view text, std::string_view code, bool o
 void Console::note(std::string_view text) {
   if (quiet_) return;
   clear_progress();
-  write_error(styled("note:", "36", colour_err_) + " " + std::string(text) + "\n");
+  write_error(styled("note:", "36", colour_err_) + " " + harmless(std::string(text)) + "\n");
 }
 
 void Console::print(std::string_view text) {
@@ -60,10 +61,11 @@ void Console::print(std::string_view text) {
 
 void Console::error(std::string_view text) {
   clear_progress();
-  std::string line(text);
   // One error is one line: names and cells of the user may hold line breaks.
+  std::string line(text);
   std::replace_if(
       line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  line = harmless(line);
   write_error(styled("moekit:", "1;31", colour_err_) + " " + line + "\n");
 }
 

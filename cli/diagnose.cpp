@@ -89,6 +89,8 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
   write_text(folder.file("experts.csv"), experts_csv(model, diagnosis));
   write_text(folder.file("coefficients.csv"), coefficients_csv(diagnosis));
   write_text(folder.file("regions.csv"), regions_csv(diagnosis));
+  write_text(folder.file("rules.csv"), rules_csv(diagnosis));
+  write_text(folder.file("gate.csv"), gate_csv(diagnosis));
   write_text(folder.file("summary.json"), summary);
   const Json shown = report.json(diagnosis);
   write_text(folder.file("report.html"), report_page(shown));
@@ -110,9 +112,10 @@ void add_diagnose(CLI::App& program, Command& command) {
       command.common);
   sub->add_option("MODEL", args->model, "model file that train wrote")->required();
   sub->add_option("DATA", args->data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
-  sub->add_option("-o,--output", args->directory,
-                  "directory for partition.csv, experts.csv, coefficients.csv, regions.csv, summary.json and "
-                  "report.html; created if needed")
+  sub->add_option(
+         "-o,--output", args->directory,
+         "directory for partition.csv, experts.csv, coefficients.csv, regions.csv, rules.csv, gate.csv, "
+         "summary.json and report.html; created if needed")
       ->type_name("DIR")
       ->required()
       ->group("Output");

@@ -11,6 +11,9 @@ namespace moekit::cli {
 
 namespace {
 
+/// More regions have more pairs than anybody reads.
+constexpr std::size_t kMostBoundaries = 64;
+
 bool classifies(const Model& model) { return model.schema.target.task == Task::classification; }
 
 void numbered(CsvWriter& out, const std::string& name, uword count) {
@@ -41,6 +44,14 @@ std::string what_differs(const Region& region) {
                         : (column->difference > 0 ? "" : "not ") + column->column + " = " + column->level);
   }
   return parts.empty() ? "like the rest" : join(parts, ", ");
+}
+
+/// The rule of a region where it describes it well, else what differs there.
+std::string where_text(const Diagnosis& d, std::size_t k) {
+  constexpr double kGood = 0.6;
+  const Rule& rule = d.rules.regions[k];
+  const bool good = !rule.conditions.empty() && std::min(rule.coverage, rule.precision) >= kGood;
+  return good ? rule.text() : what_differs(d.regions[k]);
 }
 
 }  // namespace
@@ -151,6 +162,41 @@ std::string regions_csv(const Diagnosis& d) {
   return out.take();
 }
 
+std::string rules_csv(const Diagnosis& d) {
+  CsvWriter out;
+  for (const char* name : {"region", "rule", "conditions", "coverage", "precision", "lift"}) out.text(name);
+  out.end_row();
+  for (std::size_t k = 0; k < d.rules.regions.size(); ++k) {
+    const Rule& rule = d.rules.regions[k];
+    out.count(k + 1).text(rule.text()).count(rule.conditions.size());
+    out.number(rule.coverage).number(rule.precision).number(rule.lift).end_row();
+  }
+  return out.take();
+}
+
+std::string gate_csv(const Diagnosis& d) {
+  CsvWriter out;
+  for (const char* name : {"region", "other", "term", "coefficient"}) out.text(name);
+  out.end_row();
+  // Scores are against the last expert, which has none of its own.
+  std::vector<std::vector<const Coefficient*>> score;
+  for (const Coefficient& c : d.coefficients) {
+    if (c.part != "gate") continue;
+    score.resize(std::max<std::size_t>(score.size(), c.expert + 1));
+    score[c.expert].push_back(&c);
+  }
+  if (score.size() + 1 > kMostBoundaries) return out.take();
+  for (std::size_t a = 0; a < score.size(); ++a)
+    for (std::size_t b = a + 1; b <= score.size(); ++b)
+      for (std::size_t t = 0; t < score[a].size(); ++t)
+        out.count(a + 1)
+            .count(b + 1)
+            .text(score[a][t]->term)
+            .number(score[a][t]->estimate - (b < score.size() ? score[b][t]->estimate : 0))
+            .end_row();
+  return out.take();
+}
+
 Json summary_json(const Model& model, const Diagnosis& d) {
   const Provenance& p = model.provenance;
   Json json;
@@ -172,6 +218,8 @@ Json summary_json(const Model& model, const Diagnosis& d) {
   json["ensemble"] = {{"members", model.members.size()}, {"spread", json_number(d.member_spread)}};
   json["boundary_share"] = json_number(d.boundary_share);
   json["outlier_share"] = d.has_target ? json_number(d.outlier_share) : Json(nullptr);
+  json["rules"] = {
+      {"fidelity", json_number(d.rules.fidelity)}, {"leaves", d.rules.leaves}, {"rows", d.rules.rows}};
   json["dead_experts"] = Json::array();
   for (const uword k : d.dead) json["dead_experts"].push_back(k + 1);
   json["fit"] = {{"status", p.status},
@@ -216,7 +264,7 @@ std::string diagnosis_text(const Model& model, const Diagnosis& d) {
       if (d.has_target) cells.push_back(brief(t.error, 4));
     }
     if (d.has_target && classes) cells.push_back(percent(r.targets[0].error));
-    cells.push_back(shorten(what_differs(r), 36));
+    cells.push_back(shorten(where_text(d, k), 44));
     table.row(std::move(cells));
   }
   std::string text = counted(d.rows, "row") + ", " + counted(d.regions.size(), "expert") + ", target " +
@@ -229,6 +277,9 @@ std::string diagnosis_text(const Model& model, const Diagnosis& d) {
   if (model.members.size() > 1)
     text += "ensemble of " + counted(model.members.size(), "member") + ", mean spread between them " +
             brief(d.member_spread, 4) + "; the partition is that of the first\n";
+  if (d.regions.size() > 1)
+    text += "rules name the expert of " + percent(d.rules.fidelity) + " of rows" +
+            (d.rules.fidelity < 0.9 ? ": the regions are not boxes, take them as hints" : "") + "\n";
   if (d.has_target)
     text += "outliers " + percent(d.outlier_share) + " of rows; " + metrics_line(d.metrics) + "\n";
   if (!d.dead.empty()) {

@@ -27,6 +27,10 @@ class PartitionRows {
 std::string experts_csv(const Model& model, const Diagnosis& diagnosis);
 std::string coefficients_csv(const Diagnosis& diagnosis);
 std::string regions_csv(const Diagnosis& diagnosis);
+std::string rules_csv(const Diagnosis& diagnosis);
+/// The boundary between each two regions of a softmax gate: where the sum of coefficient x term is 0; above
+/// lies `region`. Empty but for the heading for other gates and for more than 64 regions.
+std::string gate_csv(const Diagnosis& diagnosis);
 Json summary_json(const Model& model, const Diagnosis& diagnosis);
 /// One screen for people.
 std::string diagnosis_text(const Model& model, const Diagnosis& diagnosis);

@@ -62,7 +62,7 @@ std::string equations_text(const Model& model, std::size_t width, std::size_t mo
       left += log_link ? "ln " + of : of;
     else
       left += "ln p(" + of + ") / p(" + target.labels.back() + ")";
-    left = "  " + left + " = ";
+    left = harmless("  " + left + " = ");
     expert += left + wrapped(linear_text(terms, most_terms), width, display_width(left), 6) + "\n";
   }
   std::string text = expert;

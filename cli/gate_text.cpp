@@ -29,7 +29,7 @@ std::vector<Terms> runs_of(const Terms& all, const std::string& part) {
 }
 
 std::string line(const std::string& left, const std::string& right, std::size_t width) {
-  return left + wrapped(right, width, display_width(left), 6) + "\n";
+  return harmless(left) + wrapped(right, width, display_width(left), 6) + "\n";
 }
 
 std::string node_lines(const std::vector<Terms>& nodes, std::size_t width, std::size_t most_terms,

@@ -40,7 +40,7 @@ std::string option_text(const CLI::Option& option) {
 }  // namespace
 
 std::string help_text(const CLI::App& command) {
-  std::string usage = command.get_parent() ? "moekit " + command.get_name() : "moekit";
+  std::string usage = display_name(command);
   std::string positionals;
   std::vector<std::string> groups;
   for (const CLI::Option* option : command.get_options()) {
@@ -53,11 +53,11 @@ std::string help_text(const CLI::App& command) {
   }
   for (const CLI::Option* option : command.get_options())
     if (!option->get_positional() && option->get_required()) usage += " " + option_names(*option);
-  usage += command.get_parent() ? " [options]" : " COMMAND [options]";
+  const auto commands = command.get_subcommands([](const CLI::App*) { return true; });
+  usage += commands.empty() ? " [options]" : " COMMAND [options]";
 
   std::string text = wrapped(command.get_description(), kWidth, 0, 0) + "\n\nusage: " + usage + "\n";
   if (!positionals.empty()) text += "\n" + positionals;
-  const auto commands = command.get_subcommands([](const CLI::App*) { return true; });
   if (!commands.empty()) text += "\nCommands:\n";
   for (const CLI::App* sub : commands) text += entry(sub->get_name(), sub->get_description());
   // The common options were added first, for all commands alike, but are read last.

@@ -9,6 +9,7 @@
 #include "report_model.hpp"
 #include "report_slices.hpp"
 #include "svg.hpp"
+#include "text.hpp"
 
 namespace moekit::cli {
 
@@ -16,7 +17,7 @@ namespace {
 
 /// Inputs whose values and effects the report shows: the most telling ones.
 constexpr std::size_t kInputsShown = 12;
-constexpr std::size_t kRegionsListed = 256, kTypicalShown = 6;
+constexpr std::size_t kRegionsListed = 256, kTypicalShown = 6, kRuleWidth = 400;
 constexpr double kTypicalLeast = 0.1;  // standardised difference
 
 bool classifies(const Model& model) { return model.schema.target.task == Task::classification; }
@@ -134,6 +135,11 @@ Json regions_json(const Model& model, const Diagnosis& d) {
     if (d.has_target && classifies(model))
       for (std::size_t c = 0; c < std::min(kMostDrawn, r.class_shares.size()); ++c)
         entry["class_shares"].push_back(json_number(r.class_shares[c]));
+    if (const Rule& rule = d.rules.regions[k]; !rule.conditions.empty())
+      entry["rule"] = {{"text", shorten(rule.text(), kRuleWidth)},
+                       {"coverage", json_number(rule.coverage)},
+                       {"precision", json_number(rule.precision)},
+                       {"lift", json_number(rule.lift)}};
     entry["typical"] = typical_json(model.schema, r);
     out.push_back(std::move(entry));
   }

@@ -52,7 +52,10 @@ PartitionRow partition_row(const Prediction& prediction, uword row) {
 /// Sums over rows; those of a region weighted by gate weight times the row's weight.
 struct Diagnoser::State {
   explicit State(const Model& model)
-      : evaluator(model), columns(model.schema, model.members.front().count()), region(columns.regions()) {}
+      : evaluator(model),
+        columns(model.schema, model.members.front().count()),
+        rules(model),
+        region(columns.regions()) {}
 
   struct RegionSums {
     double gate = 0, responsibility = 0, won = 0;
@@ -69,6 +72,7 @@ struct Diagnoser::State {
 
   Evaluator evaluator;
   RegionColumns columns;
+  RuleFinder rules;
   std::vector<RegionSums> region;
   std::uint64_t rows = 0;
   double weight = 0, known = 0, entropy = 0, boundary = 0, outlier = 0, spread = 0;
@@ -125,6 +129,7 @@ void Diagnoser::add(const Block& block, const Prediction& prediction) {
   for (uword k = 0; k < s.region.size(); ++k) s.add_region(k, model_, block, prediction);
   s.add_rows(block, prediction);
   s.columns.add(model_.schema, block, prediction.gate, s.rows);
+  s.rules.add(block, prediction);
   s.rows += block.rows;
 }
 
@@ -184,6 +189,7 @@ Diagnosis Diagnoser::diagnosis() const {
     out.regions.push_back(std::move(r));
   }
   fill_balance(out);
+  out.rules = s.rules.rules();
   out.coefficients = coefficients(model_);
   if (out.has_target) out.metrics = s.evaluator.metrics();
   return out;

@@ -339,3 +339,21 @@ TEST_CASE("without a name the family goes by the task") {
   CHECK(family_of({}, to_rows(piecewise(60, 2, 2, 1, 2)).schema) == "logistic");
   CHECK(family_of(asked("laplace"), table(c).schema) == "laplace");
 }
+
+TEST_CASE("student-t mixtures keep their predictions when targets are spoilt, and give outliers no expert") {
+  const Columns clean = piecewise(800, 2, 3, 5), fresh = piecewise(400, 2, 3, 5);
+  Columns spoilt = clean;
+  const double sd = arma::stddev(clean.y);
+  for (uword i = 0; i < 800; i += 20) spoilt.y[i] = (i % 40 ? 20 : -20) * sd;
+  FitOptions options;
+  options.experts = 3;
+  options.family = "student-t";
+  const auto rmse = [&](const Columns& train) {
+    const Rows rows = to_rows(train);
+    const Model model = fit(rows.schema, rows.source, options);
+    CHECK(model.members[0].count() == 3);
+    return evaluate(model, to_rows(fresh).source).rmse;
+  };
+  const double before = rmse(clean);
+  CHECK(rmse(spoilt) < 1.1 * before);
+}

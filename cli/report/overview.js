@@ -87,7 +87,7 @@ function regionFigures(region, index) {
 function ruleOf(region) {
   if (!region.rule) return null;
   return el("p", { class: "rule" }, name(region.rule.text, 200), el("small", {},
-    ` covers ${percent(region.rule.coverage, 2)} of the region, ${percent(region.rule.precision, 2)} of the rows it names are in it`));
+    ` – ${percent(region.rule.coverage, 2)} of the region's rows; ${percent(region.rule.precision, 2)} of the rows it names are the region's`));
 }
 
 function card(region, index) {
@@ -110,7 +110,10 @@ function partitionSection() {
   const node = section("partition", "The partition",
     note("A region is where an expert has weight; what is said of it weighs rows by that weight. ",
       "Typical: median (5 to 95 %) or share, and the difference from the other regions."));
-  if (data.rules) node.append(note(`The rules together name the right region of ${percent(data.rules.fidelity)} of the rows.`));
+  const { rules } = data.summary;
+  if (regionCount > 1)
+    node.append(note(`The rules come from a shallow tree that names the region of ${percent(rules.fidelity)} of the rows rightly` +
+      (rules.fidelity < 0.9 ? ": the regions are no boxes, take the rules as hints." : ".")));
   const shown = data.regions.slice(0, 24);
   node.append(el("div", { class: "cards" }, shown.map(card)));
   if (data.regions.length <= shown.length) return;

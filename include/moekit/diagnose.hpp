@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "moekit/evaluate.hpp"
+#include "moekit/rules.hpp"
 
 namespace moekit {
 
@@ -58,6 +59,7 @@ struct Diagnosis {
   std::uint64_t rows = 0;
   bool has_target = false;
   std::vector<Region> regions;
+  PartitionRules rules;
   std::vector<Coefficient> coefficients;
   double gate_entropy = 0;                 ///< mean over rows, nats
   double boundary_share = 0;               ///< rows whose second gate weight is at least half the first

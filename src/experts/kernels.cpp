@@ -49,7 +49,7 @@ class StudentKernel final : public Kernel {
  public:
   std::string_view name() const override { return "student-t"; }
   bool has_shape() const override { return true; }
-  double first_shape() const override { return 8; }
+  double first_shape() const override { return 2.5; }
   double least_shape() const override { return 2.1; }  // above 2 there is a variance
   /// Gamma(2, 0.1), Juarez & Steel 2010.
   double shape_prior(double shape, double& slope, double& curvature) const override {

@@ -12,7 +12,7 @@ struct Row {
 };
 constexpr Row kFamilies[] = {
     {"gaussian", {Task::regression, true, false}, make_gaussian},
-    {"student-t", {Task::regression, true, false}, make_student_t},
+    {"student-t", {Task::regression, true, false, false, true}, make_student_t},
     {"laplace", {Task::regression, true, false, true}, make_laplace},
     {"gamma", {Task::regression, true, true}, make_gamma},
     {"logistic", {Task::classification, false, false}, make_logistic},

@@ -6,6 +6,7 @@
 
 #include "moekit/error.hpp"
 #include "train/grow.hpp"
+#include "train/outliers.hpp"
 #include "train/starts.hpp"
 
 namespace moekit::train {
@@ -21,9 +22,14 @@ void refuse(Candidate& c, const std::string& reason) {
   c.start.reason = reason;
 }
 
-/// Under the evidence no expert can degenerate; the other fits are judged at convergence.
+/// Under the evidence no expert can shrink to a spike; the other fits are judged at convergence.
 void judge(Candidate& c, const SearchTask& task) {
   if (!std::isfinite(c.result.objective)) return refuse(c, "not a number");
+  if (family_traits(c.mixture.experts->name()).heavy_tails && c.mixture.count() > 1) {
+    const MemorySource rows = sample_rows(task.source, kSampleRows, task.options.seed);
+    const std::string reason = serves_outliers(c.mixture, task.schema, rows);
+    if (!reason.empty()) return refuse(c, reason);
+  }
   if (task.penalty.mode == Penalty::Mode::evidence || c.mixture.count() == 1) return;
   for (uword k = 0; k < c.mixture.count(); ++k) {
     const std::string reason = c.mixture.experts->degenerate(k, c.result.sums.rows[k]);

@@ -6,6 +6,7 @@
 
 #include "linalg.hpp"
 #include "moekit/error.hpp"
+#include "train/outliers.hpp"
 
 namespace moekit::train {
 
@@ -253,6 +254,7 @@ StartData start_data(const Mixture& mixture, const Schema& schema, const Source&
       for (uword i = 0; i < block.rows; ++i)
         data.target(block.first + i, static_cast<uword>(batch.target[i])) = 1;
   }
+  if (family_traits(mixture.experts->name()).heavy_tails) hide_outliers(data.target);
   data.target.each_row() -= arma::mean(data.target, 0);
   return data;
 }

@@ -1,0 +1,134 @@
+"""PyTorch's side of run.py: a request a line, seconds a line, as in bench/sparse_layer.cpp.
+
+Experts one after the other, each on its rows (index_select, products, index_add_), which measured fastest for
+large experts; for small ones also the weights of every pick gathered and one batched product, whichever is quicker.
+"""
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+torch.manual_seed(0)
+HIDDEN, FFN, EXPERTS = (int(a) for a in (sys.argv[1:] + ["1024", "3584", "8"][len(sys.argv) - 1:]))
+
+
+def scaled(*shape):
+    return (torch.rand(*shape) - 0.5) * 3.46 / shape[-1] ** 0.5
+
+
+class Block:
+    """SwiGLU experts, top 2."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        self.gate = scaled(EXPERTS, HIDDEN)
+        self.w = [[scaled(FFN, HIDDEN).to(dtype), scaled(FFN, HIDDEN).to(dtype), scaled(HIDDEN, FFN).to(dtype)]
+                  for _ in range(EXPERTS)]
+
+    def forward(self, x):
+        g, picks = torch.topk(torch.softmax(F.linear(x, self.gate), -1), 2)
+        g = g / g.sum(-1, keepdim=True)
+        xs = x.to(self.dtype)
+        y = torch.zeros(x.shape[0], HIDDEN)
+        for e in range(EXPERTS):
+            rows, slot = torch.where(picks == e)
+            if rows.numel() == 0:
+                continue
+            part = xs.index_select(0, rows)
+            w1, w3, w2 = self.w[e]
+            out = F.linear(F.silu(F.linear(part, w1)) * F.linear(part, w3), w2)
+            y = y.index_add(0, rows, out.float() * g[rows, slot, None])
+        return y
+
+
+class Small:
+    """64 -> 256 -> 64, relu, top 2."""
+
+    def __init__(self, experts):
+        self.gate, self.w1, self.w2 = scaled(experts, 64), scaled(experts, 256, 64), scaled(experts, 64, 256)
+        self.best = None
+
+    def route(self, x):
+        g, picks = torch.topk(torch.softmax(F.linear(x, self.gate), -1), 2)
+        return g / g.sum(-1, keepdim=True), picks
+
+    def by_experts(self, x):
+        g, picks = self.route(x)
+        order = picks.flatten().argsort()
+        experts, counts = torch.unique_consecutive(picks.flatten()[order], return_counts=True)
+        y, at = torch.zeros_like(x), 0
+        for e, n in zip(experts.tolist(), counts.tolist()):
+            slots = order[at:at + n]
+            rows = slots // 2
+            out = F.linear(F.relu(F.linear(x[rows], self.w1[e])), self.w2[e])
+            y.index_add_(0, rows, out * g.flatten()[slots, None])
+            at += n
+        return y
+
+    def gathered(self, x):
+        g, picks = self.route(x)
+        h = F.relu(torch.einsum("tkhi,ti->tkh", self.w1[picks], x))
+        return torch.einsum("tkoh,tkh,tk->to", self.w2[picks], h, g)
+
+    def forward(self, x):
+        if self.best is None:
+            self.best = min((self.by_experts, self.gathered), key=lambda way: min(timed(way, x) for _ in range(3)))
+        return self.best(x)
+
+
+def timed(work, *arguments):
+    start = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - start
+
+
+def train(block, x):
+    block.forward(x).square().sum().backward()
+
+
+blocks, small = {}, {}
+rows_at, x_all, x_small = 0, torch.randn(4096, HIDDEN), torch.randn(4096, 64)
+
+
+def rows_of(x, n):
+    global rows_at
+    if rows_at + n > x.shape[0]:
+        rows_at = 0
+    rows_at += n
+    return x[rows_at - n:rows_at]
+
+
+def answer(words):
+    torch.set_num_threads(int(words[-1]))
+    if words[0] == "forward":
+        dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[words[1]]
+        if words[1] not in blocks:
+            blocks[words[1]] = Block(dtype)
+        with torch.inference_mode():
+            return timed(blocks[words[1]].forward, rows_of(x_all, int(words[2])))
+    if words[0] == "small":
+        if words[1] not in small:
+            small[words[1]] = Small(int(words[1]))
+        model = small[words[1]]
+        with torch.inference_mode():
+            x = rows_of(x_small, int(words[2]))
+            if model.best is None:
+                model.forward(x)
+            return timed(model.forward, x)
+    if words[0] == "train":
+        if "train" not in blocks:
+            blocks["train"] = Block(torch.float32)
+        block = blocks["train"]
+        block.gate.requires_grad_()
+        for w in block.w:
+            for m in w:
+                m.requires_grad_()
+                m.grad = None
+        x = rows_of(x_all, int(words[1])).clone().requires_grad_()
+        return timed(train, block, x)
+    return -1
+
+
+for line in sys.stdin:
+    print(f"{answer(line.split()):.9g}", flush=True)
