@@ -41,6 +41,7 @@ void add_commands(CLI::App& program, Command& command) {
   add_predict(program, command);
   add_evaluate(program, command);
   add_diagnose(program, command);
+  add_report(program, command);
   add_inspect(program, command);
   add_cv(program, command);
   add_simulate(program, command);

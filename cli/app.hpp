@@ -8,6 +8,7 @@ void add_train(CLI::App& program, Command& command);
 void add_predict(CLI::App& program, Command& command);
 void add_evaluate(CLI::App& program, Command& command);
 void add_diagnose(CLI::App& program, Command& command);
+void add_report(CLI::App& program, Command& command);
 void add_inspect(CLI::App& program, Command& command);
 void add_cv(CLI::App& program, Command& command);
 void add_simulate(CLI::App& program, Command& command);

@@ -6,9 +6,12 @@
 
 #include "app.hpp"
 #include "diagnosis_files.hpp"
+#include "figures.hpp"
 #include "moekit/error.hpp"
 #include "moekit/model_io.hpp"
 #include "output.hpp"
+#include "report_data.hpp"
+#include "report_page.hpp"
 #include "routing_text.hpp"
 #include "text.hpp"
 
@@ -20,7 +23,7 @@ struct DiagnoseArgs {
   std::string model, data, directory;
   std::vector<std::string> id;
   std::string label;
-  bool json = false, allow_missing_columns = false;
+  bool json = false, svg = false, allow_missing_columns = false;
   FormatArgs format;
 };
 
@@ -115,15 +118,17 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
   CsvWriter text;
   partition.header(text);
   Diagnoser diagnoser(model, groups.names());
+  ReportData report(model, reader.carried(), common.seed);
   Compute compute;
   compute.threads = common.threads;
   std::uint64_t rows = 0;
   scan_rows(
-      reader, model, compute, [](Scored&) {},
+      reader, model, compute, [&](Scored& scored) { report.measure(scored); },
       [&](Scored& scored) {
         partition.rows(scored, rows, text);
         output.stream() << text.str();
         text.clear();
+        report.add(scored);
         diagnoser.add(scored.rows.view(), scored.prediction, groups.of(scored.rows));
         rows += scored.rows.rows;
         console.progress("diagnose: " + std::to_string(rows) + " rows");
@@ -142,6 +147,10 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
   write_text(folder.file("gate.csv"), gate_csv(diagnosis));
   write_text(folder.file("summary.json"), summary);
   write_text(folder.file("routing.json"), json_text(routing_json(diagnosis.routing, 1)));
+  const Json shown = report.json(diagnosis);
+  write_text(folder.file("report.html"), report_page(shown));
+  if (args.svg)
+    for (const Figure& figure : figures(shown)) write_text(folder.file(figure.name + ".svg"), figure.svg);
   if (console.verbose()) console.print(counted(rows, "row") + " scored by " + args.model + "\n");
   write_standard_output(args.json ? summary
                                   : diagnosis_text(model, diagnosis) + routing_part(model, diagnosis));
@@ -162,11 +171,15 @@ void add_diagnose(CLI::App& program, Command& command) {
   sub->add_option(
          "-o,--output", args->directory,
          "directory for partition.csv, experts.csv, coefficients.csv, regions.csv, rules.csv, gate.csv, "
-         "summary.json and routing.json; created if needed")
+         "summary.json, routing.json and report.html; created if needed")
       ->type_name("DIR")
       ->required()
       ->group("Output");
   sub->add_flag("--json", args->json, "summary.json on standard output too, instead of a text")
+      ->group("Output");
+  sub->add_flag("--svg", args->svg,
+                "the main plots as pictures too: map.svg or curves.svg, shares.svg, "
+                "calibration.svg")
       ->group("Output");
   add_list(*sub, "--id", args->id, "columns to carry to partition.csv (default: those of training)")
       ->type_name("A,B")

@@ -32,33 +32,13 @@ std::string line(const std::string& left, const std::string& right, std::size_t 
   return harmless(left) + wrapped(right, width, display_width(left), 6) + "\n";
 }
 
-/// "left if 0.8 age - 1.2 income > 3".
-std::string boundary(const Terms& terms, std::size_t most_terms) {
-  Terms slopes;
-  double threshold = 0;
-  for (const Coefficient& c : terms) {
-    if (c.term == "intercept")
-      threshold = -c.estimate;
-    else
-      slopes.push_back(c);
-  }
-  if (slopes.size() == 1) {  // one input: its own value is the boundary
-    const double slope = slopes.front().estimate;
-    const std::string& term = slopes.front().term;
-    if (slope != 0)
-      return "left if " + (plain(term) ? term : "[" + term + "]") + (slope > 0 ? " > " : " < ") +
-             brief(threshold / slope, 4) + " (slope " + brief(slope, 4) + ")";
-  }
-  return "left if " + linear_text(slopes, most_terms) + " > " + brief(threshold, 4);
-}
-
 std::string node_lines(const std::vector<Terms>& nodes, std::size_t width, std::size_t most_terms,
                        std::size_t most) {
   std::string text = "Gate: a tree; a row goes left with the logistic probability of the difference\n";
   for (std::size_t j = 0; j < nodes.size() && j < most; ++j) {
     const std::string left =
         "  node " + std::to_string(j + 1) + " (experts " + nodes[j].front().output + "): ";
-    text += line(left, boundary(nodes[j], most_terms), width);
+    text += line(left, node_rule(nodes[j], most_terms), width);
   }
   if (nodes.size() > most)
     text += "  ... and " + counted(nodes.size() - most, "more node") + " (-v shows all)\n";
@@ -119,6 +99,25 @@ std::string linear_text(Terms terms, std::size_t most_terms) {
             (plain(c.term) ? c.term : "[" + c.term + "]");
   }
   return text.empty() ? "0" : text;
+}
+
+std::string node_rule(const Terms& terms, std::size_t most_terms) {
+  Terms slopes;
+  double threshold = 0;
+  for (const Coefficient& c : terms) {
+    if (c.term == "intercept")
+      threshold = -c.estimate;
+    else
+      slopes.push_back(c);
+  }
+  if (slopes.size() == 1) {  // one input: its own value is the boundary
+    const double slope = slopes.front().estimate;
+    const std::string& term = slopes.front().term;
+    if (slope != 0)
+      return "left if " + (plain(term) ? term : "[" + term + "]") + (slope > 0 ? " > " : " < ") +
+             brief(threshold / slope, 4) + " (slope " + brief(slope, 4) + ")";
+  }
+  return "left if " + linear_text(slopes, most_terms) + " > " + brief(threshold, 4);
 }
 
 std::string gate_text(const Model& model, std::size_t width, std::size_t most_terms,

@@ -13,6 +13,9 @@ inline constexpr std::size_t kMostWithErrors = 60;
 /// those that matter most (largest standardised) first.
 std::string linear_text(std::vector<Coefficient> terms, std::size_t most_terms);
 
+/// Which rows go left at a node of a tree: "left if 0.8 age - 1.2 income > 3". `terms`: its coefficients.
+std::string node_rule(const std::vector<Coefficient>& terms, std::size_t most_terms);
+
 /// What the gate says in the units of the data: scores, boundaries of a tree's nodes, centres and spreads, or
 /// weights. Empty for one expert.
 std::string gate_text(const Model& model, std::size_t width, std::size_t most_terms,

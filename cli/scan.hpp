@@ -8,11 +8,12 @@
 
 namespace moekit::cli {
 
-/// A block of new rows, its prediction, and text made from the two.
+/// A block of new rows, its prediction, and what was made from the two.
 struct Scored {
   BlockData rows;
   Prediction prediction;
   std::string text;
+  vec extrapolation;  ///< n, or empty (flags.hpp)
 };
 
 /// Reads all rows and predicts them, several blocks at once; `work` runs beside the prediction, from several

@@ -60,13 +60,19 @@ show $moekit predict $out/vowels.moe $out/vowels-test.csv --id Speaker -o $out/v
 text "The first rows of $out/vowels-predictions.csv:"
 head -n 4 $out/vowels-predictions.csv
 text ""
-show $moekit diagnose $out/vowels.moe $out/vowels-test.csv -o $out/vowels-diagnosis
+show $moekit diagnose $out/vowels.moe $out/vowels-test.csv -o $out/vowels-diagnosis --svg
 text "What the model file holds:" ""
 show $moekit inspect $out/vowels.moe
+
+title "A picture: head acceleration in a simulated motorcycle accident (Silverman 1985), one input"
+show $moekit train data/mcycle.csv --target accel --experts 4 -q -o $out/mcycle.moe
+show $moekit diagnose $out/mcycle.moe data/mcycle.csv -o $out/mcycle-diagnosis --svg
 
 title "Files"
 text "$out/wages.moe, $out/vowels.moe        models (readable text; build/moekit inspect MODEL)" \
   "$out/wages-report.json            everything that the fit of wages knows: starts, trace, criteria" \
   "$out/*-predictions.csv            predictions of the held-out rows" \
   "$out/*-diagnosis/                 partition.csv, experts.csv, coefficients.csv, regions.csv, summary.json" \
+  "$out/*-diagnosis/report.html      all of that as a page: open it in a browser" \
+  "$out/*-diagnosis/*.svg            its main plots as pictures (--svg)" \
   "" "Next: build/moekit --help, and docs/cli.md. The demo took $((SECONDS - began)) s."

@@ -148,26 +148,26 @@ void fill_limits(const Schema& schema, const Source& source, const Compute& comp
 
 /// Marks rows with a level that no training row had. A new level has the code of a missing value, so where
 /// training rows lacked values it can't be told from those.
-void mark_unseen_levels(const Mixture& mixture, const Schema& schema, const Block& block, arma::uvec& out) {
+void mark_unseen_levels(const Mixture& mixture, const Schema& schema, const Block& block, vec& out) {
   const std::vector<bool> used = inputs_used(mixture, schema);
   for (std::size_t c = 0; c < used.size(); ++c) {
     const Column& column = schema.inputs[c];
     if (!used[c] || column.kind != ColumnKind::categorical) continue;
     const std::uint32_t* code = block.level_column(column.index);
     for (uword i = 0; i < block.rows; ++i)
-      if (code[i] >= column.shares.size() || !(column.shares[code[i]] > 0)) out[i] = 1;
+      if (code[i] >= column.shares.size() || !(column.shares[code[i]] > 0)) out[i] = arma::datum::inf;
   }
 }
 
-arma::uvec out_of_member(const Mixture& member, const Schema& schema, const Block& block) {
+vec member_extrapolation(const Mixture& member, const Schema& schema, const Block& block) {
   const RegionShapes& shapes = member.shapes;
   mat z;
   standardise(shapes, schema, block, z);
   const Nearest nearest = nearest_region(shapes, z);
-  arma::uvec out(block.rows, arma::fill::zeros);
+  vec out(block.rows);
   for (uword i = 0; i < block.rows; ++i)
-    out[i] =
-        nearest.distance[i] > kMargin * shapes.distance || nearest.deviation[i] > kMargin * shapes.deviation;
+    out[i] = std::max(nearest.distance[i] / (kMargin * shapes.distance),
+                      nearest.deviation[i] / (kMargin * shapes.deviation));
   mark_unseen_levels(member, schema, block, out);
   return out;
 }
@@ -193,15 +193,23 @@ RegionShapes region_shapes(const Mixture& mixture, const Schema& schema, const S
   return shapes;
 }
 
-arma::uvec out_of_region(const Model& model, const Block& block) {
-  arma::uvec out(block.rows, arma::fill::ones);
+vec extrapolation(const Model& model, const Block& block) {
+  vec out(block.rows);
+  out.fill(arma::datum::inf);
   for (const Mixture& member : model.members) {
     if (!member.shapes.known())
       throw Error(Errc::usage,
                   "the model file does not say where its regions lie, so no row can be said to be outside; "
                   "train the model again");
-    out %= out_of_member(member, model.schema, block);
+    out = arma::min(out, member_extrapolation(member, model.schema, block));
   }
+  return out;
+}
+
+arma::uvec out_of_region(const Model& model, const Block& block) {
+  const vec far = extrapolation(model, block);
+  arma::uvec out(block.rows);
+  for (uword i = 0; i < block.rows; ++i) out[i] = far[i] > 1;
   return out;
 }
 

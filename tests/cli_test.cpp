@@ -5,7 +5,7 @@ using namespace moekit::testing;
 
 namespace {
 
-const std::vector<std::string> kCommands = {"train",   "predict", "evaluate", "diagnose",
+const std::vector<std::string> kCommands = {"train",   "predict", "evaluate", "diagnose", "report",
                                             "inspect", "cv",      "simulate", "layer"};
 
 /// A model to score with: quick, two experts.

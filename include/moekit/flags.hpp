@@ -15,4 +15,9 @@ arma::uvec multimodal(const Model& model, const Block& block);
 /// Errors: Errc::usage for a model without region shapes.
 arma::uvec out_of_region(const Model& model, const Block& block);
 
+/// How far out a row is: its larger distance to the nearest region over the one from which a row counts as
+/// out of region, so above 1 where out_of_region() is 1; infinite for a level that training never saw: n.
+/// For an ensemble the least over its members. Errors: as out_of_region().
+vec extrapolation(const Model& model, const Block& block);
+
 }  // namespace moekit

@@ -1,0 +1,242 @@
+#include "report_sums.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "moekit/diagnose.hpp"
+#include "report_json.hpp"
+
+namespace moekit::cli {
+
+namespace {
+
+constexpr std::array<double, 21> kLevels = {0.05, 0.1,  0.15, 0.2,  0.25, 0.3,  0.35, 0.4,  0.45, 0.5,  0.55,
+                                            0.6,  0.65, 0.7,  0.75, 0.8,  0.85, 0.9,  0.95, 0.99, 0.999};
+/// More regions than this have no table of which of them meet.
+constexpr uword kMostMeeting = 1024;
+constexpr std::size_t kPairsShown = 12;
+
+std::size_t bin_of(double part, std::size_t bins) {
+  const double at = part * static_cast<double>(bins);
+  return at > 0 ? std::min(bins - 1, static_cast<std::size_t>(at)) : 0;
+}
+
+double share_of(double part, double whole) { return whole > 0 ? part / whole : 0; }
+
+template <class Values>
+Json shares(const Values& values, double whole) {
+  Json out = Json::array();
+  for (const double value : values) out.push_back(share_of(value, whole));
+  return out;
+}
+
+/// Classes by falling share in training.
+std::vector<std::size_t> by_share(const Target& target) {
+  std::vector<std::size_t> order(target.labels.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return target.shares[a] > target.shares[b]; });
+  return order;
+}
+
+}  // namespace
+
+ReportSums::ReportSums(const Model& model) : model_(model), experts_(model.members.front().count()) {
+  region_weight_.resize(experts_);
+  region_entropy_.resize(experts_);
+  region_boundary_.resize(experts_);
+  if (experts_ <= kMostMeeting) meeting_.resize(experts_ * experts_);
+  for (const double level : kLevels)
+    reach_.push_back(model.conformal.known() ? model.conformal.threshold(level) : level);
+  if (model.conformal.known()) reach_90_ = model.conformal.threshold(0.9);
+  const Target& target = model.schema.target;
+  if (target.task != Task::classification) {
+    targets_.resize(model.schema.targets());
+    for (OfTarget& each : targets_) {
+      each.covered_at.resize(kLevels.size());
+      each.weight.resize(experts_);
+      each.covered.resize(experts_);
+    }
+    return;
+  }
+  std::vector<std::size_t> shown = by_share(target);
+  const bool all = shown.size() <= kMostClasses;
+  if (!all) shown.resize(kMostClasses - 1);
+  std::sort(shown.begin(), shown.end());
+  place_.assign(target.labels.size(), shown.size());
+  for (std::size_t j = 0; j < shown.size(); ++j) {
+    place_[shown[j]] = j;
+    classes_.push_back(short_name(target.labels[shown[j]]));
+  }
+  if (!all) classes_.push_back("(other classes)");
+  const std::size_t matrices = 1 + std::min<std::size_t>(experts_, kMostRegions);
+  confusion_.resize(matrices * classes_.size() * classes_.size());
+  reliability_.resize((1 + experts_) * kTopBins);
+}
+
+void ReportSums::add_gate(const Scored& scored, uword i, double w) {
+  const mat& gate = scored.prediction.gate;
+  const PartitionRow row = partition_row(scored.prediction, i);
+  const double most = std::log(static_cast<double>(experts_));
+  entropy_[most > 0 ? bin_of(row.gate_entropy / most, kBins) : 0] += w;
+  uword first = scored.prediction.expert[i], second = first;
+  double runner_up = -1;
+  for (uword k = 0; k < experts_; ++k) {
+    const double inside = w * gate(i, k);
+    region_weight_[k] += inside;
+    region_entropy_[k] += inside * row.gate_entropy;
+    if (row.boundary) region_boundary_[k] += inside;
+    if (k != first && gate(i, k) > runner_up) runner_up = gate(i, second = k);
+  }
+  if (row.boundary && !meeting_.empty())
+    meeting_[std::min(first, second) * experts_ + std::max(first, second)] += w;
+}
+
+void ReportSums::add_value(const Prediction& p, const Prediction& whole, uword i, double y, double w,
+                           OfTarget& to) const {
+  const double score = conformal_score(p, i, y);
+  to.known += w;
+  for (std::size_t l = 0; l < kLevels.size(); ++l)
+    if (score <= reach_[l]) to.covered_at[l] += w;
+  const bool inside = score <= reach_90_;
+  for (uword k = 0; k < experts_; ++k) {
+    const double part = w * whole.gate(i, k);
+    to.weight[k] += part;
+    if (inside) to.covered[k] += part;
+  }
+  // F of a count jumps at y: its weight is spread over the jump, so that a true model gives a flat histogram.
+  const double upper = p.cumulative[i];
+  if (!p.discrete) {
+    to.pit[bin_of(upper, kBins)] += w;
+    return;
+  }
+  const double lower = std::max(0.0, upper - std::exp(p.log_density[i]));
+  if (!(upper > lower)) {
+    to.pit[bin_of(upper, kBins)] += w;
+    return;
+  }
+  const double bins = static_cast<double>(kBins);
+  for (std::size_t b = bin_of(lower, kBins); b <= bin_of(upper, kBins); ++b) {
+    const double begin = std::max(lower, static_cast<double>(b) / bins),
+                 end = std::min(upper, static_cast<double>(b + 1) / bins);
+    to.pit[b] += w * std::max(0.0, end - begin) / (upper - lower);
+  }
+}
+
+void ReportSums::add_class(const Prediction& p, uword i, double y, double w) {
+  const auto truth = static_cast<uword>(y);
+  const uword label = p.label[i];
+  const double top = p.probability(i, label), hit = label == truth ? 1 : 0;
+  const std::size_t c = classes_.size(), cell = class_place(truth) * c + class_place(label);
+  const std::size_t bin = bin_of(top, kTopBins), shown = std::min<std::size_t>(experts_, kMostRegions);
+  confusion_[cell] += w;
+  for (uword k = 0; k < shown; ++k) confusion_[(1 + k) * c * c + cell] += w * p.gate(i, k);
+  const auto to_bin = [&](std::size_t which, double part) {
+    Bin& b = reliability_[which * kTopBins + bin];
+    b.weight += part;
+    b.confidence += part * top;
+    b.correct += part * hit;
+  };
+  to_bin(0, w);
+  for (uword k = 0; k < experts_; ++k) to_bin(1 + k, w * p.gate(i, k));
+}
+
+void ReportSums::add(const Scored& scored) {
+  const Prediction& p = scored.prediction;
+  const Block block = scored.rows.view();
+  for (uword i = 0; i < block.rows; ++i) {
+    const double w = block.weight ? block.weight[i] : 1.0;
+    weight_ += w;
+    add_gate(scored, i, w);
+    if (!p.has_target || std::isnan(p.log_density[i])) continue;
+    if (targets_.empty()) {
+      add_class(p, i, block.target[i], w);
+      continue;
+    }
+    for (std::size_t j = 0; j < targets_.size(); ++j)
+      add_value(p.targets.empty() ? p : p.targets[j], p, i, block.target_column(j)[i], w, targets_[j]);
+  }
+}
+
+Json ReportSums::entropy() const {
+  Json out;
+  out["most"] = std::log(static_cast<double>(experts_));
+  out["histogram"] = shares(entropy_, weight_);
+  Json& regions = out["regions"] = Json::array();
+  for (uword k = 0; k < experts_; ++k)
+    regions.push_back({{"entropy", share_of(region_entropy_[k], region_weight_[k])},
+                       {"boundary", share_of(region_boundary_[k], region_weight_[k])}});
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < meeting_.size(); ++i)
+    if (meeting_[i] > 0) order.push_back(i);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return meeting_[a] > meeting_[b]; });
+  Json& pairs = out["meeting"] = Json::array();
+  for (std::size_t i = 0; i < std::min(kPairsShown, order.size()); ++i)
+    pairs.push_back({{"regions", {order[i] / experts_ + 1, order[i] % experts_ + 1}},
+                     {"share", share_of(meeting_[order[i]], weight_)}});
+  return out;
+}
+
+Json ReportSums::calibration() const {
+  Json out;
+  Json& targets = out["targets"] = Json::array();
+  for (std::size_t j = 0; j < targets_.size(); ++j) {
+    const OfTarget& of = targets_[j];
+    if (!(of.known > 0)) continue;
+    Json each = {{"target", short_name(model_.schema.target_at(j).name)}, {"pit", shares(of.pit, of.known)}};
+    each["levels"] = kLevels;
+    each["coverage"] = shares(of.covered_at, of.known);
+    Json& regions = each["regions"] = Json::array();
+    for (uword k = 0; k < experts_; ++k)
+      regions.push_back({{"coverage_90", share_of(of.covered[k], of.weight[k])}});
+    targets.push_back(std::move(each));
+  }
+  if (reliability_.empty()) return out;
+  const auto figures = [&](std::size_t which, Json* bins) {
+    Bin all;
+    double gap = 0;
+    for (std::size_t b = 0; b < kTopBins; ++b) {
+      const Bin& bin = reliability_[which * kTopBins + b];
+      all.weight += bin.weight;
+      all.confidence += bin.confidence;
+      all.correct += bin.correct;
+      gap += std::abs(bin.correct - bin.confidence);
+      if (bins && bin.weight > 0)
+        bins->push_back({{"confidence", bin.confidence / bin.weight},
+                         {"accuracy", bin.correct / bin.weight},
+                         {"weight", bin.weight}});
+    }
+    return Json{{"accuracy", share_of(all.correct, all.weight)},
+                {"confidence", share_of(all.confidence, all.weight)},
+                {"ece", share_of(gap, all.weight)},
+                {"known", all.weight > 0}};
+  };
+  Json bins = Json::array();
+  Json classes = figures(0, &bins);
+  if (!classes["known"].get<bool>()) return out;
+  classes["bins"] = std::move(bins);
+  classes["regions"] = Json::array();
+  for (uword k = 0; k < experts_; ++k) classes["regions"].push_back(figures(1 + k, nullptr));
+  out["classes"] = std::move(classes);
+  return out;
+}
+
+Json ReportSums::confusion() const {
+  const std::size_t c = classes_.size();
+  if (c == 0 || !(std::accumulate(confusion_.begin(), confusion_.end(), 0.0) > 0)) return nullptr;
+  Json out = {{"classes", classes_}};
+  Json& matrices = out["matrices"] = Json::array();
+  for (std::size_t m = 0; m < confusion_.size() / (c * c); ++m) {
+    Json rows = Json::array();
+    for (std::size_t truth = 0; truth < c; ++truth) {
+      const auto from = confusion_.begin() + static_cast<std::ptrdiff_t>((m * c + truth) * c);
+      rows.push_back(std::vector<double>(from, from + static_cast<std::ptrdiff_t>(c)));
+    }
+    matrices.push_back(std::move(rows));
+  }
+  return out;
+}
+
+}  // namespace moekit::cli
