@@ -30,8 +30,8 @@ Check whole_number(std::uint64_t least, std::uint64_t most) {
 
 Check number_of_experts() {
   return [](const std::string& text) -> std::string {
-    if (text == "auto" || whole_number(1, 100000)(text).empty()) return {};
-    return "'" + text + "' is neither a whole number from 1 to 100000 nor auto";
+    if (text == "auto" || whole_number(1, kMostExperts)(text).empty()) return {};
+    return "'" + text + "' is neither a whole number from 1 to " + std::to_string(kMostExperts) + " nor auto";
   };
 }
 

@@ -10,6 +10,9 @@ namespace moekit::cli {
 /// before.
 using Check = std::function<std::string(const std::string&)>;
 
+/// Neurons behind product keys; other experts are far fewer.
+inline constexpr std::uint64_t kMostExperts = std::uint64_t{1} << 24;
+
 /// A whole number from 1, or auto.
 Check number_of_experts();
 Check whole_number(std::uint64_t least, std::uint64_t most = UINT64_MAX);

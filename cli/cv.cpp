@@ -100,6 +100,16 @@ struct CvTask {
   Console& console;
 };
 
+/// Where there are no more experts than picks: every expert answers, and there is nothing to balance.
+void make_dense(FitOptions& options) {
+  options.top_k = options.shared_experts = 0;
+  options.gate_score = RoutingRule::Score::softmax;
+  GradientOptions& g = options.gradient;
+  g.balance = {Balance::automatic};
+  g.z_loss = g.capacity = 0;
+  g.noisy = g.expert_choice = false;
+}
+
 /// One K over all folds. Scaling, spreads and shares are measured on the training rows of each fold; the
 /// levels and labels are those of the whole table.
 CvResult cross_validate(const CvTask& task, uword experts) {
@@ -115,12 +125,13 @@ CvResult cross_validate(const CvTask& task, uword experts) {
     FitOptions options = task.options;
     options.grow = result.automatic();
     if (!options.grow) options.experts = experts;
+    if (options.top_k >= experts) make_dense(options);
     if (experts > 1 && !task.regions.names.empty())
       for (const std::uint64_t row : outside) options.initial_region.push_back(task.regions.of_row[row]);
     const std::string where = "cv: " + (options.grow ? "auto" : counted(experts, "expert")) + ", fold " +
                               std::to_string(fold + 1) + " of " + std::to_string(task.folds.count) + ", ";
     const Model model = fit(schema, train, options, task.compute, progress_of_fit(task.console, where));
-    result.fewer += model.members.front().count() < experts;
+    result.fewer += experts_of(model) < experts;
     if (options.grow) result.found.push_back(model.members.front().count());
     result.scores.add(model, held, inside, task.compute);
   }
@@ -194,8 +205,9 @@ void add_cv(CLI::App& program, Command& command) {
       ->group("Cross-validation");
   sub->add_flag("--json", args->json, "one JSON object instead of a table")->group("Output");
   add_columns(*sub, args->fit.columns);
-  sub->callback([args, experts, folds, &command] {
+  sub->callback([args, sub, experts, folds, &command] {
     args->experts_given = experts->count() > 0;
+    args->fit.restarts_given = sub->get_option("--restarts")->count() > 0;
     args->folds_given = folds->count() > 0;
     command.run = [args, &command](Console& console) { return run_cv(*args, command.common, console); };
   });

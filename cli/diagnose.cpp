@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <map>
 
 #include "app.hpp"
 #include "diagnosis_files.hpp"
@@ -11,6 +12,7 @@
 #include "output.hpp"
 #include "report_data.hpp"
 #include "report_page.hpp"
+#include "routing_text.hpp"
 #include "text.hpp"
 
 namespace moekit::cli {
@@ -20,6 +22,7 @@ namespace {
 struct DiagnoseArgs {
   std::string model, data, directory;
   std::vector<std::string> id;
+  std::string label;
   bool json = false, svg = false, allow_missing_columns = false;
   FormatArgs format;
 };
@@ -48,12 +51,63 @@ class Folder {
   bool created_ = false;
 };
 
+/// The routing for people, where rows do not go to every expert.
+std::string routing_part(const Model& model, const Diagnosis& diagnosis) {
+  constexpr std::size_t kMost = 12;
+  const Mixture& m = model.members.front();
+  if (!m.routing.active(m.count()) && model.neurons.count == 0) return {};
+  return "\n" + routing_text(diagnosis.routing, 1, static_cast<std::size_t>(output_width()), kMost);
+}
+
+/// The groups of rows that --label names.
+class Groups {
+ public:
+  /// Goes through the file once, to know the names before the first row is routed.
+  Groups(const DiagnoseArgs& args, const Model& model, RowOptions options) : column_(args.label) {
+    if (column_.empty()) return;
+    constexpr std::size_t kMost = 1000;
+    if (args.data == "-")
+      throw Error(Errc::usage, "--label needs a file, which is read twice; standard input cannot be");
+    options.id = {column_};
+    RowReader reader(args.data, model.schema, options);
+    for (BlockData block; reader.next(block); block = {})
+      for (const std::string& text : block.carried.front()) {
+        if (code_.emplace(text, 0).second && code_.size() > kMost)
+          throw Error(Errc::data, args.data + ": --label: '" + column_ + "' holds over " +
+                                      std::to_string(kMost) + " different values, so it names no groups");
+      }
+    for (auto& [text, code] : code_) {
+      code = static_cast<std::uint32_t>(names_.size());
+      names_.push_back(text);
+    }
+  }
+  const std::vector<std::string>& names() const { return names_; }
+  /// Of the rows of a block, which carries the column as its last.
+  std::vector<std::uint32_t> of(const BlockData& rows) const {
+    std::vector<std::uint32_t> out;
+    if (column_.empty()) return out;
+    for (const std::string& text : rows.carried.back()) out.push_back(code_.at(text));
+    return out;
+  }
+
+ private:
+  std::string column_;
+  std::map<std::string, std::uint32_t> code_;
+  std::vector<std::string> names_;
+};
+
 int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& console) {
   const Model model = load_model(args.model);
   RowOptions options;
   options.allow_missing_columns = args.allow_missing_columns;
   options.format = format_for(args.format, model.schema.format);
   options.id = column_names(args.id, args.data, options.format.value_or(model.schema.format));
+  const Groups groups(args, model, options);
+  if (!args.label.empty()) {
+    if (args.id.empty()) options.id = model.schema.id;
+    std::erase(options.id, args.label);
+    options.id.push_back(args.label);
+  }
   RowReader reader(args.data, model.schema, options);
   for (const std::string& note : reader.notes()) console.note(note);
   const Folder folder(args.directory);
@@ -63,7 +117,7 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
   Output output(folder.file("partition.csv"));
   CsvWriter text;
   partition.header(text);
-  Diagnoser diagnoser(model);
+  Diagnoser diagnoser(model, groups.names());
   ReportData report(model, reader.carried(), common.seed);
   Compute compute;
   compute.threads = common.threads;
@@ -75,7 +129,7 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
         output.stream() << text.str();
         text.clear();
         report.add(scored);
-        diagnoser.add(scored.rows.view(), scored.prediction);
+        diagnoser.add(scored.rows.view(), scored.prediction, groups.of(scored.rows));
         rows += scored.rows.rows;
         console.progress("diagnose: " + std::to_string(rows) + " rows");
       });
@@ -92,12 +146,14 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
   write_text(folder.file("rules.csv"), rules_csv(diagnosis));
   write_text(folder.file("gate.csv"), gate_csv(diagnosis));
   write_text(folder.file("summary.json"), summary);
+  write_text(folder.file("routing.json"), json_text(routing_json(diagnosis.routing, 1)));
   const Json shown = report.json(diagnosis);
   write_text(folder.file("report.html"), report_page(shown));
   if (args.svg)
     for (const Figure& figure : figures(shown)) write_text(folder.file(figure.name + ".svg"), figure.svg);
   if (console.verbose()) console.print(counted(rows, "row") + " scored by " + args.model + "\n");
-  write_standard_output(args.json ? summary : diagnosis_text(model, diagnosis));
+  write_standard_output(args.json ? summary
+                                  : diagnosis_text(model, diagnosis) + routing_part(model, diagnosis));
   return 0;
 }
 
@@ -115,7 +171,7 @@ void add_diagnose(CLI::App& program, Command& command) {
   sub->add_option(
          "-o,--output", args->directory,
          "directory for partition.csv, experts.csv, coefficients.csv, regions.csv, rules.csv, gate.csv, "
-         "summary.json and report.html; created if needed")
+         "summary.json, routing.json and report.html; created if needed")
       ->type_name("DIR")
       ->required()
       ->group("Output");
@@ -127,6 +183,12 @@ void add_diagnose(CLI::App& program, Command& command) {
       ->group("Output");
   add_list(*sub, "--id", args->id, "columns to carry to partition.csv (default: those of training)")
       ->type_name("A,B")
+      ->group("Output");
+  sub->add_option(
+         "--label", args->label,
+         "column whose values are compared with the routing: what do the experts learn? (default: the "
+         "classes of the target)")
+      ->type_name("COLUMN")
       ->group("Output");
   sub->add_flag("--allow-missing-columns", args->allow_missing_columns,
                 "take an input column that is lacking as missing values")

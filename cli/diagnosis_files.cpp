@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "metrics_text.hpp"
+#include "prediction_rows.hpp"
 #include "text.hpp"
 #include "types_found.hpp"
 
@@ -49,6 +50,7 @@ std::string what_differs(const Region& region) {
 /// The rule of a region where it describes it well, else what differs there.
 std::string where_text(const Diagnosis& d, std::size_t k) {
   constexpr double kGood = 0.6;
+  if (k >= d.rules.regions.size()) return what_differs(d.regions[k]);
   const Rule& rule = d.rules.regions[k];
   const bool good = !rule.conditions.empty() && std::min(rule.coverage, rule.precision) >= kGood;
   return good ? rule.text() : what_differs(d.regions[k]);
@@ -61,7 +63,7 @@ void PartitionRows::header(CsvWriter& out) const {
   for (const std::string& name : carried_) out.text(name);
   if (carried_.empty()) out.text("row");
   out.text("expert");
-  numbered(out, "gate", experts);
+  gate_header(model_, out);
   if (has_target_) {
     numbered(out, "responsibility", experts);
     out.text("log_density");
@@ -77,7 +79,7 @@ void PartitionRows::rows(const Scored& scored, std::uint64_t first, CsvWriter& o
     for (std::size_t j = 0; j < carried_.size(); ++j) out.text(scored.rows.carried[j][i]);
     if (carried_.empty()) out.count(first + i + 1);
     out.count(p.expert[i] + 1);
-    for (uword k = 0; k < p.gate.n_cols; ++k) out.number(p.gate(i, k));
+    gate_cells(model_, p, i, out);
     const bool known = p.has_target && std::isfinite(p.log_density[i]);
     if (has_target_) {
       for (uword k = 0; k < p.gate.n_cols; ++k) out.number(known ? p.responsibility(i, k) : NAN);
@@ -202,7 +204,7 @@ Json summary_json(const Model& model, const Diagnosis& d) {
   Json json;
   json["rows"] = d.rows;
   json["has_target"] = d.has_target;
-  json["experts"] = d.regions.size();
+  json["experts"] = experts_of(model);
   Json& utilisation = json["utilisation"] = Json::array();
   for (std::size_t k = 0; k < d.regions.size(); ++k) {
     const Region& r = d.regions[k];
@@ -222,6 +224,13 @@ Json summary_json(const Model& model, const Diagnosis& d) {
       {"fidelity", json_number(d.rules.fidelity)}, {"leaves", d.rules.leaves}, {"rows", d.rules.rows}};
   json["dead_experts"] = Json::array();
   for (const uword k : d.dead) json["dead_experts"].push_back(k + 1);
+  json["routing"] = {{"picks", d.routing.picks},
+                     {"load_cv_squared", json_number(d.routing.load_cv2)},
+                     {"max_over_mean", json_number(d.routing.max_over_mean)},
+                     {"load_entropy", json_number(d.routing.load_entropy)},
+                     {"dead", d.routing.dead.size()},
+                     {"mutual_information", json_number(d.routing.mutual_information)},
+                     {"label_entropy", json_number(d.routing.label_entropy)}};
   json["fit"] = {{"status", p.status},
                  {"log_likelihood", json_number(p.log_likelihood)},
                  {"log_likelihood_one_expert", json_number(p.single_log_likelihood)},
@@ -277,7 +286,7 @@ std::string diagnosis_text(const Model& model, const Diagnosis& d) {
   if (model.members.size() > 1)
     text += "ensemble of " + counted(model.members.size(), "member") + ", mean spread between them " +
             brief(d.member_spread, 4) + "; the partition is that of the first\n";
-  if (d.regions.size() > 1)
+  if (d.rules.regions.size() > 1)
     text += "rules name the expert of " + percent(d.rules.fidelity) + " of rows" +
             (d.rules.fidelity < 0.9 ? ": the regions are not boxes, take them as hints" : "") + "\n";
   if (d.has_target)

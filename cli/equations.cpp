@@ -66,7 +66,7 @@ std::string equations_text(const Model& model, std::size_t width, std::size_t mo
     expert += left + wrapped(linear_text(terms, most_terms), width, display_width(left), 6) + "\n";
   }
   std::string text = expert;
-  if (experts > most_experts)
+  if (experts > most_experts && !expert.empty())  // networks have no equations
     text += "  ... and " + counted(experts - most_experts, "more expert") + " (-v shows all)\n";
   text += gate_text(model, width, most_terms, most_experts);
   if (errors) text += wrapped(errors_legend(model.standard_errors), width, 0, 2) + "\n";

@@ -1,5 +1,8 @@
 #include "fit_report.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 #include "metrics_text.hpp"
 #include "moekit/standard_errors.hpp"
 #include "types_found.hpp"
@@ -48,6 +51,24 @@ std::size_t finished_starts(const Provenance& provenance) {
 
 }  // namespace
 
+std::string model_line(const Model& model) {
+  const Mixture& m = model.members.front();
+  if (model.neurons.count > 0)
+    return counted(model.neurons.count, model.family + " neuron") + ", product-key gate, " +
+           counted(model.neurons.heads, "head") + " of " + counted(model.neurons.picks, "pick");
+  std::string text = counted(m.count(), model.family + " expert");
+  if (!model.hidden.empty()) text += " of mlp:" + widths_text(model.hidden);
+  text += ", " + model.gate_family + " gate";
+  const RoutingRule& rule = m.routing;
+  if (!rule.active(m.count())) return text;
+  if (rule.top_k > 0) text += ", top-" + std::to_string(rule.top_k);
+  if (rule.score == RoutingRule::Score::sigmoid) text += " of sigmoid scores";
+  if (rule.score == RoutingRule::Score::hash) text += " by hash";
+  const auto shared = std::count(rule.shared.begin(), rule.shared.end(), 1);
+  if (shared > 0) text += " and " + std::to_string(shared) + " shared";
+  return text;
+}
+
 Json starts_json(const Provenance& provenance) {
   Json starts = Json::array();
   for (const Start& start : provenance.starts) {
@@ -71,9 +92,11 @@ Json fit_report_json(const FitRecord& record) {
   Json json;
   json["version"] = p.version;
   json["status"] = p.status;
-  json["experts"] = mixture.count();
+  json["experts"] = experts_of(model);
   json["family"] = model.family;
   json["gate"] = model.gate_family;
+  json["hidden"] = model.hidden;
+  json["top_k"] = mixture.routing.active(mixture.count()) ? mixture.routing.top_k : 0;
   json["log_likelihood"] = json_number(p.log_likelihood);
   json["log_likelihood_one_expert"] = json_number(p.single_log_likelihood);
   json["parameters"] = json_number(p.parameters);
@@ -177,8 +200,11 @@ std::string growth_text(const Model& model) {
 
 void add_criteria(const Model& model, TextTable& table) {
   const Provenance& p = model.provenance;
-  table.row({"log-likelihood",
-             brief(p.log_likelihood, 8) + "  (one expert: " + brief(p.single_log_likelihood, 8) + ")"});
+  // Mini-batch fits leave the one expert out.
+  const std::string single = std::isfinite(p.single_log_likelihood)
+                                 ? "  (one expert: " + brief(p.single_log_likelihood, 8) + ")"
+                                 : "";
+  table.row({"log-likelihood", brief(p.log_likelihood, 8) + single});
   table.row({"BIC", brief(p.bic, 8) + "  (AIC " + brief(p.aic, 8) + ", ICL " + brief(p.icl, 8) + ")"});
   table.row(
       {"parameters", brief(p.parameters, 6) + "  (effective: " + brief(p.effective_parameters, 4) + ")"});
@@ -204,8 +230,7 @@ std::string fit_summary(const FitRecord& record, bool verbose) {
   table.row({"rows", std::to_string(model.schema.rows) + of});
   table.row({"columns used",
              std::to_string(columns_used(model)) + " of " + std::to_string(model.schema.inputs.size())});
-  table.row({"model", counted(model.members.front().count(), model.family + " expert") + ", " +
-                          model.gate_family + " gate"});
+  table.row({"model", model_line(model)});
   add_criteria(model, table);
   if (record.held_out) table.row({"held-out", metrics_line(*record.held_out)});
   table.row({"time", seconds_text(record.report.seconds)});

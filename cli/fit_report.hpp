@@ -20,6 +20,8 @@ struct FitRecord {
 /// The keys of train --report.
 Json fit_report_json(const FitRecord& record);
 /// The table of starts.
+/// "64 logistic experts of mlp:32, softmax gate, top-2".
+std::string model_line(const Model& model);
 Json starts_json(const Provenance& provenance);
 /// The summary after training.
 std::string fit_summary(const FitRecord& record, bool verbose);

@@ -123,6 +123,8 @@ std::string node_rule(const Terms& terms, std::size_t most_terms) {
 std::string gate_text(const Model& model, std::size_t width, std::size_t most_terms,
                       std::size_t most_experts) {
   if (model.members.front().count() < 2) return {};
+  if (gate_traits(model.gate_family).network)
+    return "Gate: softmax of the scores of a network, " + model.gate_family + "\n";
   Terms all = coefficients(model);
   if (model.standard_errors.kind == ErrorKind::none || all.size() > kMostWithErrors)
     for (Coefficient& c : all) c.standard_error = std::nan("");

@@ -53,10 +53,9 @@ std::string inspect_text(const Model& model, const std::string& name, const Cons
   const bool all = console.verbose();
   const auto width = static_cast<std::size_t>(output_width());
   const Provenance& p = model.provenance;
-  std::string text = console.out_heading(name) + ": " +
-                     counted(model.members.front().count(), model.family + " expert") + ", " +
-                     model.gate_family + " gate, " + std::string(task_name(model.schema.target.task)) +
-                     " of " + target_names(model.schema) + "\n";
+  std::string text = console.out_heading(name) + ": " + model_line(model) + ", " +
+                     std::string(task_name(model.schema.target.task)) + " of " + target_names(model.schema) +
+                     "\n";
   text += "\n" + console.out_heading("Columns") + "\n" + types_text(model.schema, all ? SIZE_MAX : 30);
   TextTable fit;
   fit.column("");

@@ -90,16 +90,48 @@ CLI::Validator basis_check(const std::string& but) {
       "");
 }
 
+/// A basis, or a network.
+CLI::Validator expert_check() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        try {
+          if (text != "neuron" && !hidden_widths(text)) parse_basis(text);
+          return std::string();
+        } catch (const Error& e) {
+          return std::string(e.what());
+        }
+      },
+      "");
+}
+
+CLI::Validator gate_check() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        std::vector<std::string> known = gate_families();
+        known.push_back("product-key");
+        if (!text.starts_with("mlp:")) return one_of(known)(text);
+        try {
+          gate_numbers(text, {});
+          return std::string();
+        } catch (const Error& e) {
+          return std::string(e.what());
+        }
+      },
+      "");
+}
+
 /// What gate, experts and noise see.
 void add_bases(CLI::App& command, FitArgs& args, const std::string& group) {
   const auto add = [&](CLI::Option* option, const std::string& type) {
     return option->type_name(type)->group(group)->capture_default_str();
   };
-  add(command.add_option("--expert", args.expert,
-                         "what an expert sees of its inputs: linear, additive (a piecewise-linear curve an "
-                         "input, smooth by the evidence), constant, poly:P (powers up to P)"),
+  add(command.add_option(
+          "--expert", args.expert,
+          "what an expert makes of its inputs: linear, additive (a piecewise-linear curve an "
+          "input, smooth by the evidence), constant, poly:P (powers up to P), mlp:H or "
+          "mlp:H1,H2 (a network with hidden layers so wide), neuron (with --gate product-key)"),
       "BASIS")
-      ->check(basis_check(""));
+      ->check(expert_check());
   add(command.add_option("--gate-basis", args.gate_basis,
                          "what the gate sees of its inputs: linear, additive, poly:P"),
       "BASIS")
@@ -139,8 +171,11 @@ void add_fit(CLI::App& command, FitArgs& args) {
       "NAME")
       ->check(one_of(expert_families()));
   add_bases(command, args, group);
-  add(command.add_option("--gate", fit.gate, "kind of gate: " + join(gate_families(), ", ")), "NAME")
-      ->check(one_of(gate_families()))
+  add(command.add_option(
+          "--gate", fit.gate,
+          "kind of gate: " + join(gate_families(), ", ") + ", mlp:H, product-key (of neurons)"),
+      "NAME")
+      ->check(gate_check())
       ->capture_default_str();
   add(add_list(command, "--gate-columns", args.gate_columns, "inputs that the gate sees (default: all)"),
       "A,B");
@@ -166,7 +201,8 @@ void add_fit(CLI::App& command, FitArgs& args) {
       "B")
       ->check(whole_number(1, 1000))
       ->capture_default_str();
-  add(command.add_option("--restarts", fit.restarts, "starts; the best is kept"), "N")
+  add(command.add_option("--restarts", fit.restarts, "starts; the best is kept (adam, sgd: 1 unless given)"),
+      "N")
       ->check(whole_number(1, 1000000))
       ->capture_default_str();
   add(command.add_option("--max-iterations", fit.max_iterations, "most EM passes of one start"), "N")
@@ -181,6 +217,8 @@ void add_fit(CLI::App& command, FitArgs& args) {
   add(command.add_option("--init-column", args.init_column,
                          "column with a starting region for each row, then the only start (default: none)"),
       "COLUMN");
+  add_gradient(command, args);
+  add_routing(command, args);
 }
 
 std::vector<std::pair<std::string, std::string>> given_options(const CLI::App& command) {

@@ -47,6 +47,9 @@ struct FitArgs {
   std::uint32_t bins = 0;
   std::vector<std::string> gate_columns, expert_columns;  ///< raw lists
   std::string init_column;
+  std::string method = "em", loss = "likelihood", schedule = "cosine", gate_score = "softmax";
+  std::vector<std::string> balance;  ///< raw list
+  bool restarts_given = false;
   std::string covariance;  ///< empty: by family
   FitOptions fit;
   std::string experts = "4";
@@ -60,6 +63,9 @@ void add_format(CLI::App& command, FormatArgs& format, const std::string& by_def
 void add_columns(CLI::App& command, ColumnArgs& columns);
 /// All of FitArgs except --experts, which cv takes as a list.
 void add_fit(CLI::App& command, FitArgs& args);
+/// Parts of add_fit(): gradient fits, and which experts answer for a row.
+void add_gradient(CLI::App& command, FitArgs& args);
+void add_routing(CLI::App& command, FitArgs& args);
 /// An option that takes one text each time it is given, and may be repeated.
 CLI::Option* add_list(CLI::App& command, const std::string& name, std::vector<std::string>& values,
                       const std::string& text);
@@ -75,6 +81,8 @@ ReadOptions read_options(const FitArgs& args);
 /// file is asked (not standard input or a pipe, where such a name needs double quotes).
 std::vector<std::string> column_names(const std::vector<std::string>& texts, const std::string& path,
                                       const CsvFormat& format);
+/// Widths of hidden layers of "mlp:64,32"; none for a basis. Errors: Errc::usage.
+std::optional<std::vector<uword>> hidden_widths(const std::string& expert);
 /// FitOptions with ridge, columns and seed filled in; needs the schema for the names of columns.
 FitOptions fit_options(const FitArgs& args, const Common& common, const Schema& schema);
 /// Texts of a list option as names: a text that is a known name is taken whole, others are cut at commas.

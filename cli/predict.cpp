@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <optional>
 
 #include "app.hpp"
 #include "metrics_text.hpp"
@@ -17,9 +18,23 @@ struct PredictArgs {
   std::string model, data, output;
   std::vector<std::string> quantiles, id;
   double interval = 0;  ///< 0: none
+  std::optional<uword> top_k;
   bool regions = false, density = false, components = false, flags = false, allow_missing_columns = false;
   FormatArgs format;
 };
+
+/// The routing of every member with another number of picks.
+void set_top_k(uword top_k, Model& model) {
+  if (model.neurons.count > 0)
+    throw Error(Errc::usage,
+                "--top-k: the neurons of a product-key gate are picked as they were in training");
+  for (Mixture& member : model.members) {
+    if (top_k > member.count())
+      throw Error(Errc::usage, "--top-k " + std::to_string(top_k) + " is more than the model's " +
+                                   counted(member.count(), "expert"));
+    member.routing.top_k = top_k;
+  }
+}
 
 int run_predict(const PredictArgs& args, const Common& common, Console& console) {
   PredictColumns columns;
@@ -31,7 +46,8 @@ int run_predict(const PredictArgs& args, const Common& common, Console& console)
   columns.flags = args.flags;
   check_output(args.output, {args.model, args.data});
 
-  const Model model = load_model(args.model);
+  Model model = load_model(args.model);
+  if (args.top_k) set_top_k(*args.top_k, model);
   RowOptions options;
   options.allow_missing_columns = args.allow_missing_columns;
   options.format = format_for(args.format, model.schema.format);
@@ -106,6 +122,10 @@ void add_predict(CLI::App& program, Command& command) {
          "--flags", args->flags,
          "columns multimodal (the prediction has several peaks) and out_of_region (the row is far from "
          "all training rows)")
+      ->group("Output");
+  sub->add_option("--top-k", args->top_k, "experts that answer for a row; 0: all (default: as in training)")
+      ->type_name("K")
+      ->check(whole_number(0, 100000))
       ->group("Output");
   sub->add_flag("--density", args->density, "column log_density, where the target is present")
       ->group("Output");

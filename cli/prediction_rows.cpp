@@ -1,5 +1,7 @@
 #include "prediction_rows.hpp"
 
+#include <algorithm>
+
 #include "moekit/error.hpp"
 #include "moekit/flags.hpp"
 #include "moekit/targets.hpp"
@@ -7,6 +9,50 @@
 #include "types_found.hpp"
 
 namespace moekit::cli {
+
+namespace {
+
+/// Above, a row's picks are written instead of every weight.
+constexpr uword kMostGateColumns = 256;
+
+bool by_picks(const Model& model) {
+  const Mixture& m = model.members.front();
+  return model.neurons.count > 0 || (m.count() > kMostGateColumns && m.routing.active(m.count()));
+}
+
+uword most_picks(const Model& model) {
+  const RoutingRule& rule = model.members.front().routing;
+  if (model.neurons.count > 0)
+    return std::min(model.neurons.count, model.neurons.heads * model.neurons.picks);
+  return rule.top_k + static_cast<uword>(std::count(rule.shared.begin(), rule.shared.end(), 1));
+}
+
+}  // namespace
+
+void gate_header(const Model& model, CsvWriter& out) {
+  if (by_picks(model)) {
+    for (uword j = 1; j <= most_picks(model); ++j)
+      out.text("expert_" + std::to_string(j)).text("weight_" + std::to_string(j));
+    return;
+  }
+  for (uword k = 1; k <= model.members.front().count(); ++k) out.text("gate_" + std::to_string(k));
+}
+
+void gate_cells(const Model& model, const Prediction& p, uword row, CsvWriter& out) {
+  if (!by_picks(model)) {
+    for (uword k = 0; k < p.gate.n_cols; ++k) out.number(p.gate(row, k));
+    return;
+  }
+  for (uword j = 0; j < most_picks(model); ++j) {
+    const bool there = j < p.pick.n_cols && p.pick_weight(row, j) > 0;
+    if (there) {
+      out.count(p.pick(row, j) + 1).number(p.pick_weight(row, j));
+    } else {
+      out.empty();
+      out.empty();
+    }
+  }
+}
 
 PredictionRows::PredictionRows(const Model& model, PredictColumns columns, std::vector<std::string> carried)
     : model_(model),
@@ -44,7 +90,7 @@ void PredictionRows::header(CsvWriter& out) const {
   }
   if (columns_.regions) {
     out.text("expert");
-    for (uword k = 1; k <= experts; ++k) out.text("gate_" + std::to_string(k));
+    gate_header(model_, out);
   }
   for (uword j = 0; columns_.components && j < targets(); ++j)
     for (uword k = 1; k <= experts; ++k)
@@ -84,7 +130,7 @@ void PredictionRows::rows(const Scored& scored, CsvWriter& out) const {
     }
     if (columns_.regions) {
       out.count(p.expert[i] + 1);
-      for (uword k = 0; k < p.gate.n_cols; ++k) out.number(p.gate(i, k));
+      gate_cells(model_, p, i, out);
     }
     for (uword j = 0; columns_.components && j < extra.size(); ++j)
       for (const double mean : of_target(j).component_mean.row(i)) out.number(mean);

@@ -15,6 +15,10 @@ struct PredictColumns {
   bool regions = false, density = false, components = false, flags = false;
 };
 
+/// gate_1 .. gate_K; of more than 256 routed experts, and of neurons, the picks: expert_1, weight_1, ..
+void gate_header(const Model& model, CsvWriter& out);
+void gate_cells(const Model& model, const Prediction& prediction, uword row, CsvWriter& out);
+
 /// The output of `predict`: ids, prediction, sd or p_<label>, lower, upper, q<level>, expert, gate_<k>,
 /// mean_<k>, multimodal, out_of_region, log_density. Of several targets what is said of one of them comes
 /// target by target, with "_<target>" behind the name of the column.

@@ -133,17 +133,61 @@ ReadOptions read_options(const FitArgs& args) {
   return options;
 }
 
+std::optional<std::vector<uword>> hidden_widths(const std::string& expert) {
+  if (!expert.starts_with("mlp:")) return std::nullopt;
+  return parse_widths(expert.substr(4), "--expert");
+}
+
+namespace {
+
+Balance balance_of(const std::string& name) {
+  const std::vector<std::string> known{"bias", "switch", "importance", "load", "none"};
+  const std::string wrong = one_of(known)(name);
+  if (!wrong.empty()) throw Error(Errc::usage, "--balance: " + wrong);
+  if (name == "bias") return Balance::bias;
+  if (name == "switch") return Balance::switching;
+  if (name == "importance") return Balance::importance;
+  return name == "load" ? Balance::load : Balance::none;
+}
+
+/// Method, loss and routing.
+void take_gradient(const FitArgs& args, FitOptions& fit) {
+  const auto place = [](const std::string& name, std::initializer_list<const char*> all) {
+    return std::find(all.begin(), all.end(), name) - all.begin();
+  };
+  fit.method = static_cast<Method>(place(args.method, {"em", "lbfgs", "adam", "sgd"}));
+  fit.gradient.loss = static_cast<Loss>(place(args.loss, {"likelihood", "competitive", "cooperative"}));
+  fit.gradient.cosine = args.schedule == "cosine";
+  fit.gate_score = static_cast<RoutingRule::Score>(place(args.gate_score, {"softmax", "sigmoid", "hash"}));
+  const std::vector<std::string> balance = cut(args.balance);
+  if (!balance.empty()) fit.gradient.balance.clear();
+  for (const std::string& name : balance) fit.gradient.balance.push_back(balance_of(name));
+  const bool in_batches = fit.method == Method::adam || fit.method == Method::sgd;
+  if (in_batches && !args.restarts_given) fit.restarts = 1;
+}
+
+}  // namespace
+
 FitOptions fit_options(const FitArgs& args, const Common& common, const Schema& schema) {
   FitOptions fit = args.fit;
   fit.seed = common.seed;
   fit.gate_columns = input_list("--gate-columns", args.gate_columns, schema);
   fit.expert_columns = input_list("--expert-columns", args.expert_columns, schema);
   // fit() would say the same, but a dry run does not get there.
-  fit.expert_basis = parse_basis(args.expert);
+  if (const auto hidden = hidden_widths(args.expert))
+    fit.hidden = *hidden;
+  else if (args.expert != "neuron")
+    fit.expert_basis = parse_basis(args.expert);
   fit.gate_basis = parse_basis(args.gate_basis);
   fit.noise_basis = parse_basis(args.noise);
   if (!args.covariance.empty()) fit.full_covariance = args.covariance == "full";
   fit.expert_basis.bins = fit.gate_basis.bins = fit.noise_basis.bins = args.bins;
+  take_gradient(args, fit);
+  const bool neurons = fit.gate == "product-key";
+  if (neurons && args.expert != "neuron" && args.expert != "linear")
+    throw Error(Errc::usage, "--gate product-key has single neurons as experts; leave --expert out");
+  if (!neurons && args.expert == "neuron")
+    throw Error(Errc::usage, "--expert neuron needs --gate product-key");
   check_family(fit, schema);
   if (args.ridge != "auto") {
     parse_number(args.ridge, fit.ridge);
@@ -155,7 +199,7 @@ FitOptions fit_options(const FitArgs& args, const Common& common, const Schema& 
 std::vector<uword> whole_numbers(const std::string& option, const std::vector<std::string>& texts) {
   std::vector<uword> numbers;
   for (const std::string& piece : cut(texts)) {
-    const std::string wrong = whole_number(1, 100000)(piece);
+    const std::string wrong = whole_number(1, kMostExperts)(piece);
     if (!wrong.empty()) throw Error(Errc::usage, option + ": " + wrong);
     uword value = 0;
     std::from_chars(piece.data(), piece.data() + piece.size(), value);

@@ -23,28 +23,27 @@ struct TrainArgs {
 /// Rows on which the fit is judged, either cut off the table or read from a file of their own.
 struct HeldOut {
   MemorySource rows;
-  std::vector<BlockData> file;
 
-  bool empty() const { return rows.blocks() == 0 && file.empty(); }
+  bool empty() const { return rows.blocks() == 0; }
   Metrics metrics(const Model& model) const {
     Evaluator evaluator(model);
     for (std::size_t i = 0; i < rows.blocks(); ++i) evaluator.add(rows.data(i).view());
-    for (const BlockData& block : file) evaluator.add(block.view());
     return evaluator.metrics();
   }
 };
 
 /// Read before the fit, so that a bad file is not found out afterwards.
-std::vector<BlockData> read_validation(const std::string& path, const Schema& schema, Console& console) {
+MemorySource read_validation(const std::string& path, const Schema& schema, Console& console) {
   RowOptions options;
   options.need_target = true;
   options.skip_rows_without_target = true;
   RowReader reader(path, schema, options);
   for (const std::string& note : reader.notes()) console.note(path + ": " + note);
-  std::vector<BlockData> blocks;
-  for (BlockData block; reader.next(block); block = {}) blocks.push_back(std::move(block));
-  if (blocks.empty()) throw Error(Errc::data, path + ": no row with a target; give another validation file");
-  return blocks;
+  MemorySource rows;
+  for (BlockData block; reader.next(block); block = {}) rows.push(std::move(block));
+  if (rows.rows() == 0)
+    throw Error(Errc::data, path + ": no row with a target; give another validation file");
+  return rows;
 }
 
 /// --init-column: its distinct texts are the regions.
@@ -102,6 +101,15 @@ void add_standard_errors(const TrainArgs& args, const Table& table, const FitOpt
   // Laplace's approximation and the sandwich need derivatives, which an L1 penalty lacks where coefficients
   // are 0.
   if (options.lasso > 0 && choice.automatic) return;
+  // They suppose the optimum of a likelihood that is smooth: not the end of a schedule, nor picks that jump.
+  const bool smooth_optimum = options.hidden.empty() && !gate_traits(options.gate).network &&
+                              options.top_k == 0 && options.gradient.loss == Loss::likelihood &&
+                              (options.method == Method::em || options.method == Method::lbfgs);
+  if (!smooth_optimum && (choice.automatic || choice.kind == ErrorKind::none)) return;
+  if (!smooth_optimum)
+    throw Error(Errc::usage,
+                "--standard-errors are of linear experts and gates at an optimum (--fit em or lbfgs, all "
+                "experts, likelihood); give none");
   ErrorReport report = standard_errors(model, table.source, choice, options, compute,
                                        progress_of_fit(console, "standard errors: "));
   model.standard_errors = std::move(report.errors);
@@ -136,12 +144,13 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
   if (args.conformal > 0)
     calibration = hold_out(args.conformal, "--conformal", common, compute, table, options);
   if (fraction == 0 && !args.validation.empty())
-    held.file = read_validation(args.validation, table.schema, console);
+    held.rows = read_validation(args.validation, table.schema, console);
   if (args.dry_run) {
     console.print("dry run: everything can be read, nothing was fitted\n");
     return 0;
   }
 
+  if (!held.empty()) options.validation = &held.rows;
   FitReport report;
   Model model = fit(table.schema, table.source, options, compute, progress_of_fit(console, "fit: "), &report);
   model.provenance.options = args.fit.given;
@@ -172,6 +181,9 @@ void add_train(CLI::App& program, Command& command) {
       "  moekit train data/mcycle.csv --target accel --expert additive --noise linear --ensemble 5 -o c.moe\n"
       "  moekit train data/patents.csv --target Patents --drop Company,RDS --family poisson --experts 3 -o "
       "p.moe\n"
+      "  moekit train data/mcycle.csv --target accel --fit lbfgs -o m.moe\n"
+      "  moekit train data/iris.csv --target target --expert mlp:8 --experts 8 --top-k 2 --fit adam --epochs "
+      "20 -o i.moe\n"
       "  moekit train data/diamonds.csv.gz --target price --dry-run\n"
       "  moekit train data/boston.csv --target medv,lstat --experts 2 -o two.moe\n",
       command.common);
@@ -216,6 +228,7 @@ void add_train(CLI::App& program, Command& command) {
   add_columns(*sub, args->fit.columns);
   sub->callback([args, sub, experts, &command] {
     args->fit.experts_given = experts->count() > 0;
+    args->fit.restarts_given = sub->get_option("--restarts")->count() > 0;
     args->fit.given = given_options(*sub);
     command.run = [args, &command](Console& console) { return run_train(*args, command.common, console); };
   });

@@ -99,6 +99,10 @@ double CoefficientPrior::log_prior(uword k, const vec& w) const {
   return lasso_ > 0 ? sum - lasso_ * lasso_size(w, free_features(groups_)) : sum;
 }
 
+void CoefficientPrior::add_gradient(uword k, const vec& w, double* gradient) const {
+  for (uword j = 0; j < features(); ++j) gradient[j] -= precision(j, k) * (w[j] - common_[j]);
+}
+
 void CoefficientPrior::add_fields(uword k, const char* const names[3], std::vector<Field>& fields) {
   const uword count = precision_.n_rows;
   const auto column = [&](mat& m) {

@@ -37,6 +37,8 @@ class CoefficientPrior {
   /// The mode of the common vector; w: p x K.
   void update_common(const mat& w);
   double log_prior(uword k, const vec& w) const;
+  /// gradient (p) += d log_prior(k, w) / d w.
+  void add_gradient(uword k, const vec& w, double* gradient) const;
   /// Slopes of predictor k that the data determine.
   double effective(uword k) const { return effective_.is_empty() ? 0.0 : arma::accu(effective_.col(k)); }
 

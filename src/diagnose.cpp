@@ -51,11 +51,15 @@ PartitionRow partition_row(const Prediction& prediction, uword row) {
 
 /// Sums over rows; those of a region weighted by gate weight times the row's weight.
 struct Diagnoser::State {
-  explicit State(const Model& model)
-      : evaluator(model),
+  State(const Model& model, std::vector<std::string> groups)
+      : own_labels(!groups.empty()),
+        evaluator(model),
         columns(model.schema, model.members.front().count()),
         rules(model),
-        region(columns.regions()) {}
+        region(columns.regions()),
+        routing(experts_of(model), picks_of(model),
+                own_labels ? std::move(groups) : model.schema.target.labels) {}
+  static std::size_t picks_of(const Model& model);
 
   struct RegionSums {
     double gate = 0, responsibility = 0, won = 0;
@@ -69,11 +73,14 @@ struct Diagnoser::State {
   };
   void add_region(uword k, const Model& model, const Block& block, const Prediction& p);
   void add_rows(const Block& block, const Prediction& p);
+  void add_routing(const Block& block, const Prediction& p, std::span<const std::uint32_t> label);
 
+  bool own_labels;
   Evaluator evaluator;
   RegionColumns columns;
   RuleFinder rules;
   std::vector<RegionSums> region;
+  RoutingTally routing;
   std::uint64_t rows = 0;
   double weight = 0, known = 0, entropy = 0, boundary = 0, outlier = 0, spread = 0;
 };
@@ -121,13 +128,54 @@ void Diagnoser::State::add_region(uword k, const Model& model, const Block& bloc
   }
 }
 
-Diagnoser::Diagnoser(const Model& model) : model_(model), state_(std::make_shared<State>(model)) {}
+/// Most picks of a row; without routing its expert with the largest weight.
+std::size_t Diagnoser::State::picks_of(const Model& model) {
+  const Mixture& m = model.members.front();
+  if (model.neurons.count > 0)
+    return std::min(model.neurons.count, model.neurons.heads * model.neurons.picks);
+  if (!m.routing.active(m.count())) return 1;
+  std::size_t shared = 0;
+  for (const std::uint8_t s : m.routing.shared) shared += s;
+  return std::min<std::size_t>(m.count(), (m.routing.top_k == 0 ? m.count() : m.routing.top_k) + shared);
+}
 
-void Diagnoser::add(const Block& block, const Prediction& prediction) {
+void Diagnoser::State::add_routing(const Block& block, const Prediction& p,
+                                   std::span<const std::uint32_t> label) {
+  const mat probability = (p.gate_before.is_empty() ? p.gate : p.gate_before).t();
+  const bool routed = !p.pick.is_empty(), neurons = routed && p.gate_before.is_empty();
+  std::vector<std::uint32_t> pick;
+  std::vector<double> share;
+  for (uword i = 0; i < block.rows; ++i) {
+    pick.clear();
+    share.clear();
+    for (uword j = 0; routed && j < p.pick.n_cols; ++j)
+      if (p.pick_weight(i, j) > 0) {
+        pick.push_back(static_cast<std::uint32_t>(p.pick(i, j)));
+        share.push_back(p.pick_weight(i, j));
+      }
+    if (!routed) {
+      pick.push_back(static_cast<std::uint32_t>(p.expert[i]));
+      share.push_back(1);
+    }
+    RoutedRow row{pick, share};
+    if (!neurons) row.probability = {probability.colptr(i), probability.n_rows};
+    if (own_labels)
+      row.label = label[i];
+    else if (p.label.n_elem > 0 && block.target && !std::isnan(block.target[i]))
+      row.label = static_cast<std::uint32_t>(block.target[i]);
+    routing.add(row);
+  }
+}
+
+Diagnoser::Diagnoser(const Model& model, std::vector<std::string> labels)
+    : model_(model), state_(std::make_shared<State>(model, std::move(labels))) {}
+
+void Diagnoser::add(const Block& block, const Prediction& prediction, std::span<const std::uint32_t> label) {
   State& s = *state_;
   if (block.target) s.evaluator.add(block, prediction);
   for (uword k = 0; k < s.region.size(); ++k) s.add_region(k, model_, block, prediction);
   s.add_rows(block, prediction);
+  s.add_routing(block, prediction, label);
   s.columns.add(model_.schema, block, prediction.gate, s.rows);
   s.rules.add(block, prediction);
   s.rows += block.rows;
@@ -188,6 +236,7 @@ Diagnosis Diagnoser::diagnosis() const {
     r.columns = columns[k];
     out.regions.push_back(std::move(r));
   }
+  out.routing = s.routing.report();
   fill_balance(out);
   out.rules = s.rules.rules();
   out.coefficients = coefficients(model_);

@@ -35,6 +35,19 @@ void check_family(const FitOptions& options, const Schema& schema) {
     throw Error(Errc::usage, "--family " + family + " does not fit a target for " +
                                  std::string(task_name(target.task)) + "; these do: " + fitting +
                                  "; or see --task");
+  const bool normal_or_classes = family == "gaussian" || family == "logistic";
+  if (!options.hidden.empty() && !normal_or_classes)
+    throw Error(Errc::usage, "--expert mlp:H makes gaussian or logistic experts, not " + family +
+                                 "; leave --family out, or give --expert linear");
+  const bool one_answer = !options.hidden.empty() || options.gradient.loss != Loss::likelihood ||
+                          gate_traits(options.gate).product_keys;
+  if (one_answer && schema.targets() > 1)
+    throw Error(
+        Errc::usage,
+        "--expert mlp:H, --gate product-key and --loss are for one target; name one, or leave them out");
+  if (options.gradient.loss != Loss::likelihood && !normal_or_classes)
+    throw Error(Errc::usage, "--loss competitive and cooperative are of gaussian and logistic experts, not " +
+                                 family + "; give --loss likelihood");
   const bool varies = options.noise_basis.form != BasisKind::Form::constant;
   if (varies && !traits.noise)
     throw Error(Errc::usage,

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "collinear.hpp"
+#include "fit_check.hpp"
 #include "moekit/error.hpp"
 #include "moekit/rng.hpp"
 #include "moekit/version.hpp"
@@ -18,31 +19,6 @@ namespace {
 
 constexpr std::uint64_t kMemberStream = 0x656e73656d, kBootstrapStream = 0x626f6f74;
 
-void check(const FitOptions& o, const Schema& schema, const Source& source) {
-  std::string problems;
-  const auto problem = [&](const std::string& text) { problems += (problems.empty() ? "" : "; ") + text; };
-  if (o.experts < 1) problem("--experts must be at least 1");
-  if (o.grow && !o.initial_region.empty())
-    problem("starting regions say how many experts there are, so it cannot be found (--experts auto)");
-  if (o.restarts < 1) problem("--restarts must be at least 1");
-  if (o.max_iterations < 1) problem("--max-iterations must be at least 1");
-  if (!(o.tolerance >= 0) || !std::isfinite(o.tolerance))
-    problem("--tolerance must be a number of at least 0");
-  if (!(o.ridge >= 0) || !std::isfinite(o.ridge)) problem("--ridge must be auto or a number of at least 0");
-  if (o.ensemble < 1) problem("--ensemble must be at least 1");
-  if (!(o.lasso >= 0) || !std::isfinite(o.lasso)) problem("--lasso must be a number of at least 0");
-  if (!problems.empty()) throw Error(Errc::usage, problems);
-  check_family(o, schema);
-  if (source.rows() == 0) throw Error(Errc::data, "there is no row to fit to");
-  if (!o.initial_region.empty() && o.initial_region.size() != source.rows())
-    throw Error(Errc::usage, "there are " + std::to_string(o.initial_region.size()) +
-                                 " starting regions for " + std::to_string(source.rows()) + " rows");
-  for (const std::uint32_t r : o.initial_region)
-    if (r >= o.experts)
-      throw Error(Errc::usage, "a starting region is number " + std::to_string(r + 1) + " of " +
-                                   std::to_string(o.experts) + " experts; raise --experts");
-}
-
 /// What gate, experts and their noise see.
 struct Bases {
   Basis gate, expert, noise;
@@ -54,10 +30,21 @@ Mixture prototype(const FitOptions& o, const Schema& schema, const Bases& bases,
   m.gate_basis = bases.gate;
   m.expert_basis = bases.expert;
   m.noise_basis = bases.noise;
+  // A network of neurons is one expert, whatever its number of neurons.
+  const bool network = gate_traits(o.gate).product_keys;
+  Neurons neurons = network ? o.neurons : Neurons{};
+  if (network) neurons.count = o.experts;
   m.gate = Value<GateFamily>(make_gate(o.gate, {experts, bases.gate.groups()}));
-  m.experts = Value<ExpertFamily>(make_experts(
-      family_of(o, schema), {experts, bases.expert.groups(), bases.noise.groups(),
-                             schema.target.labels.size(), schema.targets(), full_covariance_of(o, schema)}));
+  m.experts = Value<ExpertFamily>(
+      make_experts(family_of(o, schema),
+                   {experts, bases.expert.groups(), bases.noise.groups(), schema.target.labels.size(),
+                    schema.targets(), full_covariance_of(o, schema), o.hidden, neurons}));
+  m.routing.score = experts > 1 ? o.gate_score : RoutingRule::Score::softmax;
+  m.routing.top_k = std::min(o.top_k, experts);
+  if (o.shared_experts > 0 && o.shared_experts < experts) {
+    m.routing.shared.assign(experts, 0);
+    std::fill_n(m.routing.shared.begin(), o.shared_experts, std::uint8_t{1});
+  }
   return m;
 }
 
@@ -189,9 +176,15 @@ Search search_experts(const train::SearchTask& task, const Bases& bases) {
   single.initial_region.clear();
   const train::SearchTask single_task{task.schema,  task.source,       single,
                                       task.compute, task.on_iteration, task.penalty};
-  std::vector<train::Candidate> one =
-      train::search(single_task, prototype(options, task.schema, bases, 1), out.stopped);
-  out.single_log_likelihood = one.front().start.log_likelihood;
+  std::vector<train::Candidate> one;
+  const auto fit_one = [&] {
+    one = train::search(single_task, prototype(options, task.schema, bases, 1), out.stopped);
+    out.single_log_likelihood = one.front().start.log_likelihood;
+  };
+  // Epochs are long, and one expert is no help to the many.
+  out.single_log_likelihood = arma::datum::nan;
+  const bool network = gate_traits(options.gate).product_keys;
+  if (!in_batches(options.method) || options.experts == 1 || network) fit_one();
   FitOptions many = options;
   train::Growth growth;
   bool growth_stopped = false;
@@ -209,6 +202,7 @@ Search search_experts(const train::SearchTask& task, const Bases& bases) {
                                     task.penalty,
                                     options.grow ? &growth.mixture : nullptr};
   uword experts = std::min<uword>(many.experts, task.source.rows());
+  if (gate_traits(options.gate).product_keys) experts = many.experts = 1;
   if (task.schema.target.task == Task::classification && occurring(task.schema.target.shares) < 2)
     experts = 1;
   if (experts < many.experts)
@@ -222,7 +216,10 @@ Search search_experts(const train::SearchTask& task, const Bases& bases) {
     --experts;
     if (!options.initial_region.empty()) experts = 1;
   }
-  if (out.all.empty() || out.all.front().start.refused) out.all = std::move(one);
+  if (out.all.empty() || out.all.front().start.refused) {
+    if (one.empty()) fit_one();
+    out.all = std::move(one);
+  }
   out.stopped = out.stopped || growth_stopped;
   if (!std::isfinite(out.all.front().result.log_likelihood))
     throw Error(Errc::numeric, "the log-likelihood of expert 1 is not a number at iteration " +
@@ -294,13 +291,19 @@ void add_members(const train::SearchTask& whole, const Bases& bases, Model& mode
 
 }  // namespace
 
-Model fit(const Schema& schema, const Source& source, const FitOptions& options, const Compute& compute,
+Model fit(const Schema& schema, const Source& source, const FitOptions& asked, const Compute& compute,
           const OnIteration& on_iteration, FitReport* report) {
   const auto begin = std::chrono::steady_clock::now();
-  check(options, schema, source);
+  check_fit(asked, schema, source);
+  const FitOptions options = settled(asked);
   Model model;
   model.family = family_of(options, schema);
   model.gate_family = options.gate;
+  model.hidden = options.hidden;
+  if (gate_traits(options.gate).product_keys) {
+    model.neurons = options.neurons;
+    model.neurons.count = options.experts;
+  }
   model.full_covariance = full_covariance_of(options, schema);
   model.schema = with_unit(schema, model.family);
   Provenance& p = model.provenance;
@@ -328,6 +331,8 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& options,
   const train::SearchTask task{model.schema, source, options, compute, on_iteration, penalty};
   Search found = search_experts(task, bases);
   p.notes.insert(p.notes.end(), found.notes.begin(), found.notes.end());
+  const std::vector<std::string>& of_best = found.all.front().result.notes;
+  p.notes.insert(p.notes.end(), of_best.begin(), of_best.end());
   p.single_log_likelihood = found.single_log_likelihood;
   p.growth = found.growth;
   for (const auto& c : found.all) p.starts.push_back(c.start);

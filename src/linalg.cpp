@@ -8,6 +8,22 @@
 namespace moekit {
 
 void add_weighted_grams(const mat& x, const mat& weight, double* out) {
+  // Under routing most weights are zero: then each column goes through its own rows, at their cost.
+  const auto used =
+      static_cast<uword>(std::count_if(weight.begin(), weight.end(), [](double w) { return w != 0; }));
+  if (weight.n_cols > 1 && 4 * used <= weight.n_elem) {
+    thread_local mat rows;
+    thread_local vec own;
+    for (uword k = 0; k < weight.n_cols; ++k) {
+      const arma::uvec index = arma::find(weight.col(k));
+      if (index.is_empty()) continue;
+      rows = x.rows(index);
+      own = weight.col(k).eval().elem(index);
+      simd::add_pair_sums(rows.memptr(), rows.n_rows, rows.n_cols, own.memptr(), 1,
+                          out + k * packed_size(x.n_cols));
+    }
+    return;
+  }
   simd::add_pair_sums(x.memptr(), x.n_rows, x.n_cols, weight.memptr(), weight.n_cols, out);
 }
 

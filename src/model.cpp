@@ -50,6 +50,7 @@ std::vector<Field> Mixture::fields() {
 void Mixture::select(std::span<const uword> from) {
   gate->select(from);
   experts->select(from);
+  routing.select(from);
   std::vector<double> next;
   if (!share.empty())
     for (const uword k : from) next.push_back(share[k]);
@@ -57,10 +58,26 @@ void Mixture::select(std::span<const uword> from) {
   shapes.select(from);
 }
 
+namespace {
+
+/// out.gate: n x K, logarithms of the gate's weights under the routing.
+void log_gate(const Mixture& mixture, Posterior& out) {
+  out.batch.picks = nullptr;
+  mixture.gate->log_prob(out.batch, out.gate);
+  out.gate_before.reset();
+  if (!mixture.routing.active(mixture.count())) return;
+  out.gate_before = out.gate;
+  simd::exp_inplace(out.gate_before.memptr(), out.gate_before.n_elem);
+  route(mixture.routing, *mixture.gate, out.batch, out.gate, out.picks);
+  out.batch.picks = &out.picks;
+}
+
+}  // namespace
+
 void posterior(const Mixture& mixture, const Schema& schema, const Block& block, Posterior& out) {
   mixture.prepare(schema, block, out.batch);
   const uword n = block.rows, k = mixture.count();
-  mixture.gate->log_prob(out.batch, out.gate);
+  log_gate(mixture, out);
   mixture.experts->log_density(out.batch, out.log_joint);
   out.log_joint += out.gate;
   simd::exp_inplace(out.gate.memptr(), out.gate.n_elem);
@@ -71,7 +88,7 @@ void posterior(const Mixture& mixture, const Schema& schema, const Block& block,
 
 void gate_weights(const Mixture& mixture, const Schema& schema, const Block& block, Posterior& out) {
   mixture.prepare(schema, block, out.batch);
-  mixture.gate->log_prob(out.batch, out.gate);
+  log_gate(mixture, out);
   simd::exp_inplace(out.gate.memptr(), out.gate.n_elem);
 }
 

@@ -10,6 +10,7 @@ inline constexpr std::string_view kTermKinds[] = {"intercept", "numeric", "missi
                                                   "level",     "power",   "hinge"};
 inline constexpr std::string_view kColumnKinds[] = {"numeric", "categorical"};
 inline constexpr std::string_view kTasks[] = {"regression", "classification", "count"};
+inline constexpr std::string_view kGateScores[] = {"softmax", "sigmoid", "hash"};
 inline constexpr std::string_view kErrorKinds[] = {"none", "information", "sandwich", "bootstrap"};
 
 /// The numbers of Provenance by name, for both directions.

@@ -69,6 +69,11 @@ class Node {
     return out;
   }
   std::string text() const;
+  /// Without a copy, and without the rule for texts that are no UTF-8.
+  const std::string& raw_text() const {
+    if (!value_->is_string()) fail("is not a text");
+    return value_->get_ref<const std::string&>();
+  }
   std::vector<std::string> texts() const {
     std::vector<std::string> out;
     for (std::size_t i = 0; i < size(); ++i) out.push_back((*this)[i].text());

@@ -4,6 +4,7 @@
 #include "model_json.hpp"
 #include "model_names.hpp"
 #include "model_node.hpp"
+#include "model_read_sparse.hpp"
 #include "moekit/diagnose.hpp"
 #include "moekit/error.hpp"
 
@@ -228,6 +229,10 @@ Conformal read_conformal(const Node& node, const Schema& schema) {
   return c;
 }
 
+GateTraits traits_of_gate(const Model& model, const Node& node) {
+  return built(node, [&] { return gate_traits(model.gate_family); });
+}
+
 Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
   Mixture m;
   m.gate_basis = read_basis(node.at("gate_basis"), model.schema);
@@ -245,14 +250,23 @@ Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
     experts.fail("has an impossible size");
   // Classification keeps a table of contrasts (classes x classes) for every expert.
   if (classes * classes > kMostContrasts / count) experts.fail("has an impossible size");
+  const double of_neuron = static_cast<double>(m.expert_basis.size() + std::max<std::size_t>(classes, 1));
+  if (of_neuron * static_cast<double>(model.neurons.count) > static_cast<double>(bytes))
+    experts.fail("has an impossible size");
+  if (network_numbers(model, static_cast<double>(m.expert_basis.size()),
+                      static_cast<double>(std::max<std::size_t>(classes, 1))) *
+          static_cast<double>(count) >
+      static_cast<double>(bytes / 2))
+    experts.fail("has an impossible size");
   m.experts = Value<ExpertFamily>(built(experts, [&] {
-    return make_experts(model.family,
-                        {count, m.expert_basis.groups(), m.noise_basis.groups(),
-                         std::max<std::size_t>(classes, 1), model.schema.targets(), model.full_covariance});
+    return make_experts(model.family, {count, m.expert_basis.groups(), m.noise_basis.groups(),
+                                       std::max<std::size_t>(classes, 1), model.schema.targets(),
+                                       model.full_covariance, model.hidden, model.neurons});
   }));
   if ((m.experts->classes() > 0) != (model.schema.target.task == Task::classification))
     experts.fail("of the family '" + model.family + "' do not suit the task");
   for (std::size_t k = 0; k < count; ++k) read_fields(experts[k], m.experts->fields(k));
+  if (model.neurons.count > 0) read_arrays(node, *m.experts);
   const GateShape shape{count, m.gate_basis.groups()};
   if (built(gate, [&] { return gate_numbers(model.gate_family, shape); }) > static_cast<double>(bytes / 2))
     gate.fail("has an impossible size");
@@ -261,6 +275,11 @@ Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
   m.share = node.at("share").numbers();
   if (!m.share.empty() && m.share.size() != count)
     node.at("share").fail("does not have a number for each expert");
+  if (node.has("routing")) {
+    m.routing = read_routing(node.at("routing"), count);
+    if (m.routing.score == RoutingRule::Score::sigmoid && !gate_traits(model.gate_family).logits)
+      node.at("routing").fail("does not suit the gate");
+  }
   if (node.has("shapes")) m.shapes = read_shapes(node.at("shapes"), model.schema, count);
   return m;
 }
@@ -340,6 +359,16 @@ Model model_from_json(const std::string& text, const std::string& name) {
   Model model;
   model.family = node.at("family").text();
   model.gate_family = node.at("gate_family").text();
+  if (node.has("hidden")) {
+    const Node hidden = node.at("hidden");
+    for (std::size_t i = 0; i < hidden.size(); ++i) {
+      model.hidden.push_back(hidden[i].code());
+      if (model.hidden[i] == 0) hidden[i].fail("is not positive");
+    }
+  }
+  if (node.has("neurons")) model.neurons = read_neurons(node.at("neurons"), model, text.size());
+  if (traits_of_gate(model, node.at("gate_family")).product_keys != (model.neurons.count > 0))
+    node.at("gate_family").fail("does not agree with the neurons");
   model.schema = read_schema(node.at("schema"));
   if (model.schema.targets() > 1) model.full_covariance = node.at("full_covariance").flag();
   const Node members = node.at("members");

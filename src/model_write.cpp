@@ -1,6 +1,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "float_text.hpp"
 #include "model_json.hpp"
 #include "model_names.hpp"
 #include "moekit/error.hpp"
@@ -168,6 +169,16 @@ Json conformal_json(const Conformal& c) {
   return out;
 }
 
+Json routing_json(const RoutingRule& rule) {
+  Json out;
+  out["score"] = kGateScores[static_cast<std::size_t>(rule.score)];
+  out["top_k"] = rule.top_k;
+  out["bias"] = numbers_json(rule.bias, "the bias of an expert");
+  out["shared"] = rule.shared;
+  out["hash_order"] = rule.hash_order;
+  return out;
+}
+
 Json member_json(Mixture member) {  // a copy: fields() hands out writable spans
   Json out;
   out["gate_basis"] = basis_json(member.gate_basis);
@@ -176,7 +187,10 @@ Json member_json(Mixture member) {  // a copy: fields() hands out writable spans
   out["gate"] = fields_json(member.gate->fields());
   out["experts"] = Json::array();
   for (uword k = 0; k < member.count(); ++k) out["experts"].push_back(fields_json(member.experts->fields(k)));
+  for (const FloatField& f : member.experts->float_fields())
+    out["arrays"][std::string(f.name)] = float_text(f.values, f.name);
   out["share"] = numbers_json(member.share, "the share of an expert");
+  if (member.routing.active(member.count())) out["routing"] = routing_json(member.routing);
   if (member.shapes.known()) out["shapes"] = shapes_json(member.shapes);
   return out;
 }
@@ -235,6 +249,12 @@ std::string model_to_json(const Model& model) {
   out["program"] = std::string("moekit ") + kVersion;
   out["family"] = model.family;
   out["gate_family"] = model.gate_family;
+  if (!model.hidden.empty()) out["hidden"] = model.hidden;
+  if (model.neurons.count > 0)
+    out["neurons"] = {{"count", model.neurons.count},
+                      {"heads", model.neurons.heads},
+                      {"picks", model.neurons.picks},
+                      {"key_width", model.neurons.key_width}};
   if (model.schema.targets() > 1) out["full_covariance"] = model.full_covariance;
   out["schema"] = schema_json(model.schema);
   out["members"] = Json::array();

@@ -124,11 +124,8 @@ void summarise(const Components& c, const Unit& unit, Prediction& out) {
 
 /// probability += part sum_k g_k p_k(c | x).
 void add_probabilities(const Mixture& member, const Posterior& post, double part, mat& probability) {
-  arma::cube each;
-  member.experts->class_probabilities(post.batch, each);
-  if (probability.is_empty()) probability.zeros(each.n_rows, each.n_cols);
-  for (uword k = 0; k < each.n_slices; ++k)
-    probability += part * (each.slice(k).each_col() % post.gate.col(k));
+  if (probability.is_empty()) probability.zeros(post.batch.rows, member.experts->classes());
+  member.experts->add_class_probabilities(post.batch, part * post.gate, probability);
 }
 
 /// What one member says of each row: its mean, or its class probabilities.
@@ -178,6 +175,34 @@ void blank_missing(const std::vector<uword>& missing, Prediction& out) {
   }
 }
 
+/// Who answers for each row, by falling weight.
+void keep_picks(const Mixture& member, const Posterior& post, Prediction& out) {
+  if (member.experts->parts(post.batch, out.pick, out.pick_weight)) {
+    out.expert = out.pick.col(0);
+    return;
+  }
+  if (post.gate_before.is_empty()) return;
+  out.gate_before = post.gate_before;
+  const uword n = post.gate.n_rows;
+  std::vector<std::vector<uword>> of_row(n);
+  uword most = 1;
+  for (uword k = 0; k < member.count(); ++k)
+    for (uword at = post.picks.begin[k]; at < post.picks.begin[k + 1]; ++at) {
+      of_row[post.picks.rows[at]].push_back(k);
+      most = std::max<uword>(most, of_row[post.picks.rows[at]].size());
+    }
+  out.pick.zeros(n, most);
+  out.pick_weight.zeros(n, most);
+  for (uword i = 0; i < n; ++i) {
+    std::stable_sort(of_row[i].begin(), of_row[i].end(),
+                     [&](uword a, uword b) { return post.gate(i, a) > post.gate(i, b); });
+    for (uword j = 0; j < of_row[i].size(); ++j) {
+      out.pick(i, j) = of_row[i][j];
+      out.pick_weight(i, j) = post.gate(i, of_row[i][j]);
+    }
+  }
+}
+
 /// What the prediction takes from the first member alone.
 void keep_first(const Posterior& post, const Unit& unit, const Components& c, Prediction& out) {
   out.gate = post.gate;
@@ -210,6 +235,7 @@ Prediction predict(const Model& model, const Block& block) {
     else
       append(member, post, part, all);
     if (first) keep_first(post, unit, all, out);
+    if (first) keep_picks(member, post, out);
     if (model.members.size() > 1) spread.add(member_answer(member, post));
     if (!out.has_target) continue;
     mend_remote_rows(post);

@@ -215,14 +215,33 @@ void SoftmaxRegression::bounded_step(const mat& gradient, const double* grams, b
   set_theta(now + step);
 }
 
-void SoftmaxRegression::update(std::span<const double> sums, const Penalty& penalty) {
-  const uword p = features(), c = classes();
-  if (c < 2) return;
+void SoftmaxRegression::set_penalty(const Penalty& penalty) {
   evidence_ = penalty.mode == Penalty::Mode::evidence;
   lasso_ = penalty.lasso;
   if (!evidence_)
     std::fill(precision_.begin(), precision_.end(),
               penalty.mode == Penalty::Mode::none ? kHoldFinite : penalty.ridge);
+}
+
+void SoftmaxRegression::add_prior_gradient(std::span<double> gradient) const {
+  const uword p = features();
+  for (uword j = 0; j < u_.n_cols; ++j)
+    for (uword i = 0; i < p; ++i) gradient[j * p + i] -= held(i) * u_(i, j);
+}
+
+void SoftmaxRegression::add_logit_gradient(const mat& x, const mat& weight,
+                                           std::span<double> gradient) const {
+  if (classes() < 2) return;
+  mat of_theta(features(), classes(), arma::fill::zeros);
+  add_products(x, weight, of_theta.memptr());
+  const mat of_u = of_theta * contrast_;
+  for (uword i = 0; i < of_u.n_elem; ++i) gradient[i] += of_u[i];
+}
+
+void SoftmaxRegression::update(std::span<const double> sums, const Penalty& penalty) {
+  const uword p = features(), c = classes();
+  if (c < 2) return;
+  set_penalty(penalty);
   const mat gradient(const_cast<double*>(sums.data()), p, c, false, true);
   if (curvature_due_) grams_.assign(sums.begin() + static_cast<std::ptrdiff_t>(p * c), sums.end());
   ++updates_;

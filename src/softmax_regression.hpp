@@ -54,7 +54,12 @@ class SoftmaxRegression {
   /// out: n x gram_columns().
   void fill_gram_weights(const mat& prob, const double* weight, double* out) const;
   void update(std::span<const double> sums, const Penalty& penalty);
+  void set_penalty(const Penalty& penalty);
   double log_prior() const;
+  /// gradient (of u, column by column) += d log_prior() / d u.
+  void add_prior_gradient(std::span<double> gradient) const;
+  /// gradient += d/du of sum_i sum_c weight(i, c) (x theta)_ic; weight: n x C.
+  void add_logit_gradient(const mat& x, const mat& weight, std::span<double> gradient) const;
   double free_parameters() const { return static_cast<double>(u_.n_elem); }
   double effective_parameters() const;
 

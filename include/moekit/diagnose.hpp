@@ -1,10 +1,12 @@
 #pragma once
 #include <limits>
 #include <ostream>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "moekit/evaluate.hpp"
+#include "moekit/routing.hpp"
 #include "moekit/rules.hpp"
 
 namespace moekit {
@@ -66,7 +68,8 @@ struct Diagnosis {
   double outlier_share = 0;                ///< rows whose target lies outside the central 99.9 %
   double load_cv2 = 0, max_over_mean = 0;  ///< balance of the shares
   double member_spread = 0;                ///< mean disagreement between the members of an ensemble
-  std::vector<uword> dead;                 ///< experts with a share under 1 / (100 K)
+  RoutingReport routing;    ///< picks: those of the routing, else the expert with the largest weight
+  std::vector<uword> dead;  ///< experts with a share under 1 / (100 K)
   Metrics metrics;
 };
 
@@ -80,8 +83,10 @@ PartitionRow partition_row(const Prediction& prediction, uword row);
 /// Adds up a diagnosis block by block in bounded memory (quantiles by a sample).
 class Diagnoser {
  public:
-  explicit Diagnoser(const Model& model);
-  void add(const Block& block, const Prediction& prediction);
+  /// labels: names of the groups of rows that routing is compared with; empty: the classes of the target.
+  explicit Diagnoser(const Model& model, std::vector<std::string> labels = {});
+  /// label: the group of each row of the block, when labels were given.
+  void add(const Block& block, const Prediction& prediction, std::span<const std::uint32_t> label = {});
   Diagnosis diagnosis() const;
 
  private:

@@ -5,9 +5,18 @@
 #include <string_view>
 #include <vector>
 
+#include "moekit/rng.hpp"
 #include "moekit/schema.hpp"
 
 namespace moekit {
+
+/// The rows that each expert is asked about, by expert: those of expert k stand at begin[k] .. begin[k + 1]
+/// - 1.
+struct Picks {
+  std::vector<uword> begin;  ///< K + 1
+  std::vector<uword> rows;   ///< 0-based, rising within an expert
+  uword count(uword k) const { return begin[k + 1] - begin[k]; }
+};
 
 /// What gate and experts see of one block: computed once by Mixture::prepare. All are n x something.
 struct Batch {
@@ -18,6 +27,9 @@ struct Batch {
   mat targets;                     ///< n x targets, likewise, if there are several; else empty
   const double* weight = nullptr;  ///< n, or null: all 1
   const double* offset = nullptr;  ///< n, or null: all 0
+  /// Null: every expert is asked about every row. Else what experts say elsewhere is not used; it must be
+  /// finite.
+  const Picks* picks = nullptr;
 };
 
 /// A named group of parameters of one expert or of the gate: files, copies, acceleration and tests go
@@ -30,6 +42,12 @@ struct Field {
   double least = 0;  ///< positive values are not moved below
 };
 
+/// A large group of parameters, kept in float32.
+struct FloatField {
+  std::string_view name;
+  std::span<float> values;
+};
+
 /// How parameters are held back.
 struct Penalty {
   enum class Mode { none, fixed, evidence };
@@ -40,6 +58,21 @@ struct Penalty {
   bool refresh = true;     ///< evidence: may the penalties themselves change in this update?
 };
 
+/// Single-neuron experts behind product keys (He 2024): how many, and how a row finds its own.
+struct Neurons {
+  uword count = 0;       ///< a square number; 0: no such network
+  uword heads = 8;       ///< queries a row
+  uword picks = 16;      ///< neurons a query
+  uword key_width = 16;  ///< of a half-key
+};
+
+/// An update of parameters of which a batch touches a few only.
+struct SparseStep {
+  double row_rate = 0;    ///< learning rate of what is touched
+  double dense_rate = 0;  ///< of the rest, by Adam
+  double decay = 0;       ///< share of each touched parameter that is taken away
+};
+
 /// What a family is made for. Groups: for each feature the group that shares a prior, 0 for the intercept.
 struct ExpertShape {
   uword experts = 1;                      ///< K
@@ -48,6 +81,8 @@ struct ExpertShape {
   uword classes = 0;                      ///< labels of the target (classification)
   uword targets = 1;                      ///< numbers that are predicted together
   bool full_covariance = false;           ///< of several targets within an expert (gaussian, constant noise)
+  std::vector<uword> hidden = {};         ///< widths of an expert's hidden layers; none: it is linear
+  Neurons neurons = {};                   ///< count > 0: one network of so many neurons
 };
 
 /// All K experts of one kind. Density and moments are those of the standardised target.
@@ -59,6 +94,8 @@ class ExpertFamily {
   virtual uword targets() const { return 1; }
   virtual std::unique_ptr<ExpertFamily> clone() const = 0;
   virtual std::vector<Field> fields(uword k) = 0;
+  /// Parameters beside fields(), of all experts; too many for a gradient of all.
+  virtual std::vector<FloatField> float_fields() { return {}; }
   /// New expert j is a copy of old expert from[j]: duplicate, drop, reorder.
   virtual void select(std::span<const uword> from) = 0;
   /// Coefficients of expert k: p x outputs (1, or classes - 1), on the features.
@@ -83,13 +120,37 @@ class ExpertFamily {
   /// out: n x K, ln f_k(y | x). Classes: ln p_k(y | x).
   virtual void log_density(const Batch& batch, mat& out) const = 0;
 
-  // Training by EM: one pass adds up sums(), then update() moves to the next parameters.
+  // Training by EM: one pass adds up sums(), then update() moves to the next parameters. Networks have no
+  // such step (closed_step() is false, sums() 0).
+  virtual bool closed_step() const { return true; }
   virtual std::size_t sums() const = 0;
   /// `responsibility`: n x K, already times the row's weight.
   virtual void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const = 0;
   virtual void update(std::span<const double> sums, const Penalty& penalty) = 0;
-  /// Log of the prior density that update() climbs together with the likelihood, for the current penalties.
+
+  // Training by gradients.
+  /// Takes the penalty without a step.
+  virtual void set_penalty(const Penalty& penalty) = 0;
+  /// Log of the prior density that training climbs together with the likelihood, for the current penalties.
   virtual double log_prior() const = 0;
+  /// gradient += d log_prior() / d theta; in the order of add_gradient().
+  virtual void add_prior_gradient(std::span<double> gradient) const = 0;
+  /// gradient += sum_ik weight(i, k) d ln f_k(y_i | x_i) / d theta: expert by expert, in the order of the
+  /// fields that move (positive ones by their logarithm).
+  virtual void add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const;
+  /// Of the experts' answers o_k (the mean, or the probabilities of the classes) instead:
+  /// gradient += sum_i sum_k slope(i, :, k) d o_k(x_i) / d theta; slope: n x max(1, C) x K. False where a
+  /// family has no such gradient.
+  virtual bool add_answer_gradient(const Batch&, const arma::cube&, std::span<double>) const { return false; }
+  /// A step up the log density of a batch that touches only what its rows use; the sum over rows of weight x
+  /// ln f(y | x) before it. Of families with float_fields() only.
+  virtual double sparse_step(const Batch& batch, const SparseStep& step);
+  /// The parts of an expert that answer for each row, n x picks: index, 0-based, and weights adding up to 1,
+  /// falling. False where an expert is one whole.
+  virtual bool parts(const Batch&, arma::umat&, mat&) const { return false; }
+  virtual uword part_count() const { return 0; }
+  /// Small random parameters to begin from.
+  virtual void randomise(Rng rng);
 
   /// What each row says about the parameters of expert k: d ln f_k(y_i | x_i) / d theta_k, n x parameters, in
   /// the order of the fields that move (positive ones by their logarithm).
@@ -101,7 +162,12 @@ class ExpertFamily {
   // Classification:
   virtual uword classes() const { return 0; }
   virtual void class_probabilities(const Batch& batch, arma::cube& out) const;  ///< n x C x K
+  /// out (n x C) += sum_k weight(i, k) p_k(c | x_i).
+  virtual void add_class_probabilities(const Batch& batch, const mat& weight, mat& out) const;
 };
+
+/// Small random values for the fields that are free.
+void randomise_fields(const std::vector<Field>& fields, Rng& rng);
 
 /// Families that a model can have, by name: the table that files, the command line and tests go by.
 std::unique_ptr<ExpertFamily> make_experts(std::string_view family, const ExpertShape& shape);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "moekit/gradient.hpp"
 #include "moekit/model.hpp"
 
 namespace moekit {
@@ -33,6 +34,16 @@ struct FitOptions {
   std::uint64_t seed = 0;
   /// A starting region for each row of the source (0-based), then it is the only start; empty: none.
   std::vector<std::uint32_t> initial_region;
+
+  Method method = Method::em;
+  GradientOptions gradient;        ///< for the other methods
+  std::vector<uword> hidden = {};  ///< widths of the experts' hidden layers; empty: linear experts
+  Neurons neurons = {};            ///< of --gate product-key; their count is `experts`
+  /// How many experts answer for a row, and by which scores. Sizes follow from the number of experts.
+  uword top_k = 0;
+  RoutingRule::Score gate_score = RoutingRule::Score::softmax;
+  uword shared_experts = 0;            ///< experts that answer for every row, beside the picks
+  const Source* validation = nullptr;  ///< rows to stop by (adam, sgd), or none
 };
 
 /// The family that a fit will have: the one asked for, or the first that suits the task.

@@ -51,12 +51,26 @@ class GateFamily {
   /// climbed.
   virtual void scores(const Batch& batch, uword k, mat& out) const = 0;
 
+  // Training by EM, as experts are; networks have no such step.
+  virtual bool closed_step() const { return true; }
   virtual std::size_t sums() const = 0;
   /// `prob`: n x K gate weights; `responsibility`: n x K, already times the row's weight.
   virtual void add(const Batch& batch, const mat& prob, const mat& responsibility,
                    std::span<double> sums) const = 0;
   virtual void update(std::span<const double> sums, const Penalty& penalty) = 0;
+
+  // Training by gradients.
+  virtual void set_penalty(const Penalty& penalty) = 0;
   virtual double log_prior() const = 0;
+  virtual void add_prior_gradient(std::span<double> gradient) const = 0;
+  /// gradient += sum_ik weight(i, k) d ln g_k(x_i) / d gamma, in the order of the columns of scores().
+  virtual void add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const;
+  /// Scores before the softmax, n x K; false for a gate that is no softmax of scores.
+  virtual bool logits(const Batch&, mat&) const { return false; }
+  /// gradient += sum_ik weight(i, k) d logit_k(x_i) / d gamma; of gates with logits() only.
+  virtual void add_logit_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const;
+  /// Small random parameters to begin from.
+  virtual void randomise(Rng rng);
 };
 
 /// What a gate is made for: K, and for each feature the group that shares a prior, 0 for the intercept.
@@ -68,10 +82,15 @@ std::unique_ptr<GateFamily> make_gate(std::string_view family, const GateShape& 
 struct GateTraits {
   bool inputs = true;      ///< weights depend on the inputs
   bool hierarchy = false;  ///< a tree of experts, grown leaf by leaf
+  bool logits = false;     ///< a softmax of scores
+  bool network =
+      false;  ///< trained by gradients only; its name ends in the widths of hidden layers: "mlp:64"
+  bool product_keys = false;  ///< chooses among neurons inside one network
 };
 GateTraits gate_traits(std::string_view family);
 /// Numbers that a gate of this shape holds, so that a file cannot ask for a large allocation.
 double gate_numbers(std::string_view family, const GateShape& shape);
+/// Those of mixtures with a fixed name; "mlp:H" is one more, and "product-key".
 std::vector<std::string> gate_families();
 
 }  // namespace moekit

@@ -9,6 +9,7 @@
 #include "moekit/experts.hpp"
 #include "moekit/gate.hpp"
 #include "moekit/region_shape.hpp"
+#include "moekit/routing_rule.hpp"
 #include "moekit/schema.hpp"
 
 namespace moekit {
@@ -36,11 +37,12 @@ class Value {
 };
 
 /// A softmax-gated mixture of experts: p(y | x) = sum_k g_k(x) f_k(y | x). Jacobs, Jordan, Nowlan, Hinton
-/// 1991.
+/// 1991. The sum is over the experts that `routing` picks for a row.
 struct Mixture {
   Basis gate_basis, expert_basis, noise_basis;
   Value<GateFamily> gate;
   Value<ExpertFamily> experts;
+  RoutingRule routing;
   std::vector<double> share;  ///< mean responsibility of each expert over the training rows, falling
   RegionShapes shapes;        ///< where the rows of each expert lie
 
@@ -106,6 +108,8 @@ struct StandardErrors {
 struct Model {
   Schema schema;
   std::string family, gate_family;  ///< names in the tables of experts and gates
+  std::vector<uword> hidden;        ///< widths of the experts' hidden layers; none: they are linear
+  Neurons neurons;                  ///< of a product-key gate; count 0: a mixture
   std::vector<Mixture> members;     ///< an ensemble has several
   bool full_covariance = false;     ///< several targets: correlated within an expert
   Conformal conformal;              ///< exact intervals, if the model is calibrated
@@ -113,10 +117,17 @@ struct Model {
   StandardErrors standard_errors;
 };
 
+/// Experts of the first member: of a network its neurons.
+inline uword experts_of(const Model& model) {
+  return model.neurons.count > 0 ? model.neurons.count : model.members.front().count();
+}
+
 /// What posterior() says of a block; buffers are reused.
 struct Posterior {
   Batch batch;
-  mat gate;            ///< n x K: gate weights
+  mat gate;            ///< n x K: gate weights, under the mixture's routing
+  mat gate_before;     ///< n x K: what they were before it; empty where every expert answers
+  Picks picks;         ///< who is asked; the batch refers to it
   mat log_joint;       ///< n x K: ln g_k f_k, standardised target
   mat responsibility;  ///< n x K (not times weight)
   vec log_likelihood;  ///< n: ln p(y | x), standardised target

@@ -9,9 +9,12 @@ struct Prediction {
   /// n; the two parts of sd: noise of the experts, disagreement between them; sd^2 = within^2 + between^2.
   /// Kept as standard deviations because squares in the target's units may overflow.
   vec within, between;
-  mat probability;                   ///< n x C; classification
-  arma::uvec label;                  ///< n; most probable class
-  mat gate;                          ///< n x K, of the first member
+  mat probability;   ///< n x C; classification
+  arma::uvec label;  ///< n; most probable class
+  mat gate;          ///< n x K, of the first member
+  mat gate_before;   ///< n x K, before its routing; empty where every expert answers
+  arma::umat pick;   ///< n x picks, of the first member: who answers, 0-based, by falling weight; routed only
+  mat pick_weight;   ///< n x picks; 0 behind the last pick of a row
   arma::uvec expert;                 ///< n; largest gate weight, 0-based
   mat component_mean, component_sd;  ///< n x K, of the first member
   /// n; empty for one member: how much the members of an ensemble disagree. The standard deviation of their

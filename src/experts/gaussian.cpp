@@ -66,7 +66,16 @@ class GaussianExperts final : public ExpertFamily {
   std::size_t sums() const override { return count() * stride(); }
   void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const override;
   void update(std::span<const double> sums, const Penalty& penalty) override;
+  void set_penalty(const Penalty& penalty) override {
+    prior_.set(penalty);
+    floor_ = std::max(penalty.noise_floor, kLeastNoise);
+    noise_.clamp(floor_, arma::datum::inf);
+  }
   double log_prior() const override;
+  void add_prior_gradient(std::span<double> gradient) const override;
+  void add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const override;
+  bool add_answer_gradient(const Batch& batch, const arma::cube& slope,
+                           std::span<double> gradient) const override;
   void moments(const Batch& batch, mat& mean, mat& sd) const override;
   void cumulative(const Batch& batch, const vec& at, mat& out) const override;
 
@@ -131,7 +140,7 @@ void GaussianExperts::add(const Batch& batch, const mat& responsibility, std::sp
 
 void GaussianExperts::update(std::span<const double> sums, const Penalty& penalty) {
   prior_.set(penalty);
-  floor_ = std::max(penalty.noise_floor, kLeastNoise);
+  floor_ = std::max(penalty.noise_floor, kLeastNoise);  // noise below moves there with its next step
   const bool refresh = prior_.evidence() && penalty.refresh;
   if (refresh && count() > 1) prior_.update_common(w_);
   if (refresh) {
@@ -176,6 +185,47 @@ double GaussianExperts::log_prior() const {
              0.5 * kPriorFreedom * kPriorVariance / (noise_[k] * noise_[k]);
   }
   return sum;
+}
+
+void GaussianExperts::add_prior_gradient(std::span<double> gradient) const {
+  const uword p = w_.n_rows;
+  for (uword k = 0; k < count(); ++k) {
+    double* own = gradient.data() + k * (p + 1);
+    prior_.add_gradient(k, w_.col(k), own);
+    if (prior_.evidence())
+      own[p] +=
+          prior_.effective(k) + 1 - kPriorFreedom + kPriorFreedom * kPriorVariance / (noise_[k] * noise_[k]);
+  }
+}
+
+void GaussianExperts::add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const {
+  const uword n = batch.rows, p = w_.n_rows;
+  mat pull, of_w(p, count(), arma::fill::zeros);
+  predictors(batch.expert, w_, pull);
+  for (uword k = 0; k < count(); ++k) {
+    double* own = pull.colptr(k);
+    const double* r = weight.colptr(k);
+    double of_noise = 0;
+    for (uword i = 0; i < n; ++i) {
+      const double z = (batch.target[i] - own[i]) / noise_[k];
+      own[i] = r[i] * z / noise_[k];
+      of_noise += r[i] * (z * z - 1);
+    }
+    gradient[k * (p + 1) + p] += of_noise;
+  }
+  add_products(batch.expert, pull, of_w.memptr());
+  for (uword k = 0; k < count(); ++k)
+    for (uword j = 0; j < p; ++j) gradient[k * (p + 1) + j] += of_w(j, k);
+}
+
+bool GaussianExperts::add_answer_gradient(const Batch& batch, const arma::cube& slope,
+                                          std::span<double> gradient) const {
+  const uword p = w_.n_rows;
+  for (uword k = 0; k < count(); ++k) {
+    const vec own = batch.expert.t() * slope.slice(k).col(0);
+    for (uword j = 0; j < p; ++j) gradient[k * (p + 1) + j] += own[j];
+  }
+  return true;
 }
 
 void GaussianExperts::moments(const Batch& batch, mat& mean, mat& sd) const {

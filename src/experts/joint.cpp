@@ -69,11 +69,15 @@ class JointExperts final : public ExpertFamily {
   }
   void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const override;
   void update(std::span<const double> sums, const Penalty& penalty) override;
+  void set_penalty(const Penalty& penalty) override {
+    for (const auto& family : families_) family->set_penalty(penalty);
+  }
   double log_prior() const override {
     double sum = 0;
     for (const auto& family : families_) sum += family->log_prior();
     return sum;
   }
+  void add_prior_gradient(std::span<double> gradient) const override;
   void scores(const Batch& batch, uword k, mat& out) const override;
   void moments(const Batch& batch, mat& mean, mat& sd) const override {
     families_[0]->moments(batch, mean, sd);
@@ -154,6 +158,25 @@ void JointExperts::scores(const Batch& batch, uword k, mat& out) const {
     families_[j]->scores(one, k, own);
     out.insert_cols(out.n_cols, own);
   });
+}
+
+/// Families are ordered by expert, and so is the whole: an expert's part holds those of its targets.
+void JointExperts::add_prior_gradient(std::span<double> gradient) const {
+  const auto moving = [](ExpertFamily& family) {
+    std::size_t size = 0;
+    for (const Field& f : family.fields(0)) size += f.kind == Field::Kind::fixed ? 0 : f.values.size();
+    return size;
+  };
+  std::size_t begin = 0;
+  const std::size_t all = gradient.size() / count();
+  for (const auto& family : families_) {
+    const std::size_t size = moving(*family);
+    std::vector<double> own(size * count(), 0.0);
+    family->add_prior_gradient(own);
+    for (uword k = 0; k < count(); ++k)
+      for (std::size_t j = 0; j < size; ++j) gradient[k * all + begin + j] += own[k * size + j];
+    begin += size;
+  }
 }
 
 mat JointExperts::mixing(uword k, mat& means) const {

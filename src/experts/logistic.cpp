@@ -66,15 +66,28 @@ class LogisticExperts final : public ExpertFamily {
     for (uword k = 0; k < count(); ++k)
       if (sums[k * stride] > 0) expert_[k].update(sums.subspan(k * stride + 1, stride - 1), penalty);
   }
+  void set_penalty(const Penalty& penalty) override {
+    for (SoftmaxRegression& e : expert_) e.set_penalty(penalty);
+  }
   double log_prior() const override {
     double sum = 0;
     for (const SoftmaxRegression& e : expert_) sum += e.log_prior();
     return sum;
   }
+  void add_prior_gradient(std::span<double> gradient) const override {
+    for (uword k = 0; k < count(); ++k) expert_[k].add_prior_gradient(part(gradient, k));
+  }
+  void add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const override;
+  bool add_answer_gradient(const Batch& batch, const arma::cube& slope,
+                           std::span<double> gradient) const override;
   uword classes() const override { return expert_[0].classes(); }
   void class_probabilities(const Batch& batch, arma::cube& out) const override;
 
  private:
+  std::span<double> part(std::span<double> gradient, uword k) const {
+    return gradient.subspan(k * expert_[k].u().n_elem, expert_[k].u().n_elem);
+  }
+
   std::vector<SoftmaxRegression> expert_;
 };
 
@@ -135,6 +148,30 @@ void LogisticExperts::scores(const Batch& batch, uword k, mat& out) const {
   mat label(batch.rows, prob.n_cols, arma::fill::zeros);
   for (uword i = 0; i < batch.rows; ++i) label(i, static_cast<uword>(batch.target[i])) = 1;
   expert_[k].scores(batch.expert, prob, label, out);
+}
+
+void LogisticExperts::add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const {
+  mat slope;
+  vec scratch;
+  for (uword k = 0; k < count(); ++k) {
+    expert_[k].probabilities(batch.expert, slope, scratch);
+    slope.each_col() %= -weight.col(k);
+    for (uword i = 0; i < batch.rows; ++i) slope(i, static_cast<uword>(batch.target[i])) += weight(i, k);
+    expert_[k].add_logit_gradient(batch.expert, slope, part(gradient, k));
+  }
+}
+
+bool LogisticExperts::add_answer_gradient(const Batch& batch, const arma::cube& slope,
+                                          std::span<double> gradient) const {
+  mat prob;
+  vec scratch;
+  for (uword k = 0; k < count(); ++k) {
+    expert_[k].probabilities(batch.expert, prob, scratch);
+    const vec mean = arma::sum(prob % slope.slice(k), 1);
+    prob %= slope.slice(k).each_col() - mean;
+    expert_[k].add_logit_gradient(batch.expert, prob, part(gradient, k));
+  }
+  return true;
 }
 
 void LogisticExperts::class_probabilities(const Batch& batch, arma::cube& out) const {

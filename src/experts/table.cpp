@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+
 #include "experts/families.hpp"
 #include "moekit/error.hpp"
 
@@ -31,6 +34,8 @@ const Row& row_of(std::string_view family) {
 }  // namespace
 
 std::unique_ptr<ExpertFamily> make_experts(std::string_view family, const ExpertShape& shape) {
+  if (shape.neurons.count > 0) return make_neurons(family, shape);
+  if (!shape.hidden.empty()) return make_mlp(family, shape);
   const Row& row = row_of(family);
   return shape.targets > 1 ? make_joint(row.name, shape) : row.make(shape);
 }
@@ -43,6 +48,33 @@ std::vector<std::string> expert_families() {
   return names;
 }
 
+void randomise_fields(const std::vector<Field>& fields, Rng& rng) {
+  constexpr double kSpread = 0.3;
+  for (const Field& f : fields) {
+    if (f.kind != Field::Kind::free) continue;
+    const double spread = kSpread / std::sqrt(static_cast<double>(std::max<std::size_t>(1, f.values.size())));
+    for (double& v : f.values) v = spread * rng.normal();
+  }
+}
+
+void ExpertFamily::add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const {
+  mat each;
+  std::size_t at = 0;
+  for (uword k = 0; k < count(); ++k) {
+    scores(batch, k, each);
+    const vec own = each.t() * weight.col(k);
+    for (uword j = 0; j < own.n_elem; ++j) gradient[at++] += own[j];
+  }
+}
+
+double ExpertFamily::sparse_step(const Batch&, const SparseStep&) {
+  throw Error(Errc::internal, std::string(name()) + " experts have no sparse step");
+}
+
+void ExpertFamily::randomise(Rng rng) {
+  for (uword k = 0; k < count(); ++k) randomise_fields(fields(k), rng);
+}
+
 std::unique_ptr<ExpertFamily> ExpertFamily::marginal(uword) const { return clone(); }
 mat ExpertFamily::correlation(uword) const { return {}; }
 void ExpertFamily::moments(const Batch&, mat&, mat&) const {
@@ -50,6 +82,11 @@ void ExpertFamily::moments(const Batch&, mat&, mat&) const {
 }
 void ExpertFamily::cumulative(const Batch&, const vec&, mat&) const {
   throw Error(Errc::internal, std::string(name()) + " experts have no distribution function");
+}
+void ExpertFamily::add_class_probabilities(const Batch& batch, const mat& weight, mat& out) const {
+  arma::cube each;
+  class_probabilities(batch, each);
+  for (uword k = 0; k < each.n_slices; ++k) out += each.slice(k).each_col() % weight.col(k);
 }
 void ExpertFamily::class_probabilities(const Batch&, arma::cube&) const {
   throw Error(Errc::internal, std::string(name()) + " experts have no classes");

@@ -43,7 +43,11 @@ class ConstantGate final : public GateFamily {
   void update(std::span<const double> sums, const Penalty& penalty) override {
     weights_.update(vec(sums.data(), sums.size()), penalty);
   }
+  void set_penalty(const Penalty& penalty) override { weights_.set_penalty(penalty); }
   double log_prior() const override { return weights_.log_prior(); }
+  void add_prior_gradient(std::span<double> gradient) const override {
+    weights_.add_prior_gradient(gradient);
+  }
 
  private:
   MixingWeights weights_;

@@ -10,5 +10,6 @@ std::unique_ptr<GateFamily> make_softmax_gate(const GateShape& shape);
 std::unique_ptr<GateFamily> make_gaussian_gate(const GateShape& shape);
 std::unique_ptr<GateFamily> make_tree_gate(const GateShape& shape);
 std::unique_ptr<GateFamily> make_constant_gate(const GateShape& shape);
+std::unique_ptr<GateFamily> make_mlp_gate(const GateShape& shape, const std::vector<uword>& hidden);
 
 }  // namespace moekit

@@ -80,7 +80,9 @@ class GaussianGate final : public GateFamily {
     add_weighted_grams(batch.gate, responsibility, sums.data());
   }
   void update(std::span<const double> sums, const Penalty& penalty) override;
+  void set_penalty(const Penalty& penalty) override;
   double log_prior() const override;
+  void add_prior_gradient(std::span<double> gradient) const override;
 
  private:
   mat factor(uword k) const;  // W, d x d
@@ -196,11 +198,16 @@ void GaussianGate::set_pooled(std::span<const double> sums) {
     pooled_[j] = std::max(total(j + 1, j + 1) - total(j + 1, 0) * total(j + 1, 0), kLeastPooled);
 }
 
+void GaussianGate::set_penalty(const Penalty& penalty) {
+  held_ = kHoldFinite;
+  if (penalty.mode == Penalty::Mode::evidence) held_ = static_cast<double>(d_ + 2);
+  if (penalty.mode == Penalty::Mode::fixed) held_ = std::max(held_, penalty.ridge);
+  weights_.set_penalty(penalty);
+}
+
 void GaussianGate::update(std::span<const double> sums, const Penalty& penalty) {
   const bool evidence = penalty.mode == Penalty::Mode::evidence;
-  held_ = kHoldFinite;
-  if (evidence) held_ = static_cast<double>(d_ + 2);
-  if (penalty.mode == Penalty::Mode::fixed) held_ = std::max(held_, penalty.ridge);
+  set_penalty(penalty);
   if (d_ > 0 && pooled_[0] == 0) set_pooled(sums);
   vec rows(count());
   double determined = 0;
@@ -234,6 +241,24 @@ double GaussianGate::log_prior() const {
     sum -= 0.5 * kCentreRows * arma::accu(arma::square(w * centre_.col(k)));
   }
   return sum;
+}
+
+void GaussianGate::add_prior_gradient(std::span<double> gradient) const {
+  const uword shift = count() - 1, diagonals = shift + centre_.n_elem, lowers = diagonals + diagonal_.n_elem;
+  if (shift > 0) weights_.add_prior_gradient(gradient.first(shift));
+  if (d_ == 0 || pooled_[0] == 0) return;
+  for (uword k = 0; k < count(); ++k) {
+    const mat w = factor(k);
+    const vec z = w * centre_.col(k), pull = w.t() * z;
+    for (uword a = 0, at = 0; a < d_; ++a) {
+      gradient[shift + k * d_ + a] -= kCentreRows * pull[a];
+      gradient[diagonals + k * d_ + a] +=
+          held_ * (1 - pooled_[a] * w(a, a) * w(a, a)) - kCentreRows * z[a] * centre_(a, k) * w(a, a);
+      for (uword b = 0; b < a; ++b, ++at)
+        gradient[lowers + k * lower_.n_rows + at] -=
+            held_ * pooled_[b] * w(a, b) + kCentreRows * z[a] * centre_(b, k);
+    }
+  }
 }
 
 }  // namespace

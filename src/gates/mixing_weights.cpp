@@ -26,8 +26,18 @@ void MixingWeights::select(std::span<const uword> from) {
   logit_ = std::move(next);
 }
 
-void MixingWeights::update(const vec& rows, const Penalty& penalty) {
+void MixingWeights::set_penalty(const Penalty& penalty) {
   extra_ = penalty.mode == Penalty::Mode::evidence ? kPriorRows : kHoldFinite;
+}
+
+void MixingWeights::add_prior_gradient(std::span<double> gradient) const {
+  const vec weight = arma::exp(log_weights());
+  const mat slope = extra_ * (1 - static_cast<double>(count()) * weight.t());
+  logit_.add_logit_gradient(mat(1, 1, arma::fill::ones), slope, gradient);
+}
+
+void MixingWeights::update(const vec& rows, const Penalty& penalty) {
+  set_penalty(penalty);
   logit_.set_theta(arma::log(rows + extra_).t());
 }
 

@@ -19,6 +19,9 @@ class MixingWeights {
   void select(std::span<const uword> from);
   /// rows: K sums of responsibilities.
   void update(const vec& rows, const Penalty& penalty);
+  void set_penalty(const Penalty& penalty);
+  /// gradient (K - 1) += d log_prior() / d contrasts.
+  void add_prior_gradient(std::span<double> gradient) const;
   double log_prior() const { return extra_ * arma::accu(log_weights()); }
   /// out: n x (K - 1), the derivative of sum_k part_ik ln(weight of k); rows of `part` add up to zero.
   void scores(const mat& part, mat& out) const;

@@ -69,7 +69,25 @@ class SoftmaxGate final : public GateFamily {
   void update(std::span<const double> sums, const Penalty& penalty) override {
     regression_.update(sums, penalty);
   }
+  void set_penalty(const Penalty& penalty) override { regression_.set_penalty(penalty); }
   double log_prior() const override { return regression_.log_prior(); }
+  void add_prior_gradient(std::span<double> gradient) const override {
+    regression_.add_prior_gradient(gradient);
+  }
+  void add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const override {
+    mat prob;
+    vec scratch;
+    regression_.probabilities(batch.gate, prob, scratch);
+    const vec all = arma::sum(weight, 1);
+    add_logit_gradient(batch, weight - prob.each_col() % all, gradient);
+  }
+  bool logits(const Batch& batch, mat& out) const override {
+    predictors(batch.gate, regression_.theta(), out);
+    return true;
+  }
+  void add_logit_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const override {
+    regression_.add_logit_gradient(batch.gate, weight, gradient);
+  }
 
  private:
   SoftmaxRegression regression_;

@@ -50,10 +50,17 @@ class TreeGate final : public GateFamily {
   void add(const Batch& batch, const mat& prob, const mat& responsibility,
            std::span<double> sums) const override;
   void update(std::span<const double> sums, const Penalty& penalty) override;
+  void set_penalty(const Penalty& penalty) override {
+    for (SoftmaxRegression& node : node_) node.set_penalty(penalty);
+  }
   double log_prior() const override {
     double sum = 0;
     for (const SoftmaxRegression& node : node_) sum += node.log_prior();
     return sum;
+  }
+  void add_prior_gradient(std::span<double> gradient) const override {
+    for (std::size_t j = 0; j < node_.size(); ++j)
+      node_[j].add_prior_gradient(gradient.subspan(j * groups_.size(), groups_.size()));
   }
 
  private:

@@ -15,6 +15,8 @@ namespace {
 using namespace rules;
 
 constexpr int kMostConditions = 4;
+/// Nobody reads more rules, and a shallow tree cannot tell more regions apart.
+constexpr uword kMostRegions = 256;
 constexpr std::size_t kMostRows = 20'000, kMostNumbers = 8'000'000;
 constexpr std::uint64_t kSampleStream = 0x72756c6573;
 
@@ -205,6 +207,7 @@ RuleFinder::RuleFinder(const Model& model) : model_(model), state_(std::make_sha
 
 void RuleFinder::add(const Block& block, const Prediction& prediction) {
   State& s = *state_;
+  if (model_.members.front().count() > kMostRegions) return;
   const uword numeric = model_.schema.numeric_inputs(), categorical = model_.schema.categorical_inputs();
   for (uword i = 0; i < block.rows; ++i) {
     Kept row;
@@ -224,6 +227,7 @@ void RuleFinder::add(const Block& block, const Prediction& prediction) {
 
 PartitionRules RuleFinder::rules() const {
   const uword regions = model_.members.front().count();
+  if (regions > kMostRegions) return {};
   const RowTable table(model_.schema, state_->rows, regions);
   const std::vector<Node> tree = grow_tree(table, kMostConditions);
   PartitionRules out;

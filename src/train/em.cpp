@@ -3,39 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "train/parameters.hpp"
+
 namespace moekit::train {
 
 namespace {
-
-/// All parameters that move, as one vector; positive ones by their logarithm.
-vec moving_parameters(Mixture& m) {
-  std::vector<double> all;
-  for (const Field& f : m.fields()) {
-    if (f.kind == Field::Kind::fixed) continue;
-    for (const double v : f.values) all.push_back(f.kind == Field::Kind::positive ? std::log(v) : v);
-  }
-  return vec(all);
-}
-
-void set_moving_parameters(Mixture& m, const vec& values) {
-  uword i = 0;
-  for (const Field& f : m.fields()) {
-    if (f.kind == Field::Kind::fixed) continue;
-    for (double& v : f.values) {
-      v = f.kind == Field::Kind::positive ? std::max(std::exp(values[i]), f.least) : values[i];
-      ++i;
-    }
-  }
-}
-
-void copy_penalties(Mixture& from, Mixture& to) {
-  const std::vector<Field> a = from.fields(), b = to.fields();
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (a[i].kind == Field::Kind::fixed)
-      std::copy(a[i].values.begin(), a[i].values.end(), b[i].values.begin());
-}
-
-double log_prior(const Mixture& m) { return m.gate->log_prior() + m.experts->log_prior(); }
 
 /// Penalties are updated in every cycle; with many parameters in each of the first, then in one of three.
 constexpr uword kMany = 200;

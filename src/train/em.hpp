@@ -24,9 +24,10 @@ struct EmResult {
   /// Log-likelihood (standardised target) of every accepted pass; joint with the features' where the gate has
   /// a density of them, since that is what is climbed then.
   std::vector<double> trace;
-  std::vector<double> penalised;  ///< objective beside it; rises while `stretch` stays
-  std::vector<int> stretch;       ///< which penalties were in force: counts their updates
-  PassSums sums;                  ///< at the final parameters
+  std::vector<double> penalised;   ///< objective beside it; rises while `stretch` stays
+  std::vector<int> stretch;        ///< which penalties were in force: counts their updates
+  PassSums sums;                   ///< at the final parameters
+  std::vector<std::string> notes;  ///< what happened on the way that the user should know
 };
 
 /// Called after every pass with its number and log-likelihood; false stops.

@@ -37,9 +37,21 @@ void judge(Candidate& c, const SearchTask& task) {
   }
 }
 
+/// Can an M step fit parameters to a partition? Networks begin at random.
+bool closed(const Mixture& m) { return m.gate->closed_step() && m.experts->closed_step(); }
+
+constexpr std::uint64_t kWeightStream = 0x77656967;
+
+void random_weights(Mixture& m, std::uint64_t seed, std::uint64_t start) {
+  m.gate->randomise(Rng(seed, kWeightStream, 2 * start));
+  m.experts->randomise(Rng(seed, kWeightStream, 2 * start + 1));
+}
+
 /// The starts of a search, in turn; what begins from given parameters comes after them.
 std::vector<std::string> kinds_of_starts(const SearchTask& task, const Mixture& prototype) {
   if (!task.options.initial_region.empty()) return {"given"};
+  if (!closed(prototype))
+    return std::vector<std::string>(std::max(1, task.options.restarts), "random weights");
   if (prototype.count() == 1) return {"single"};
   const std::vector<std::string>& kinds =
       gate_traits(prototype.gate->name()).hierarchy ? hierarchy_start_kinds() : start_kinds();
@@ -73,14 +85,18 @@ std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototy
                                   Progress& progress) {
   const std::vector<std::string> kinds = kinds_of_starts(task, prototype);
   const bool hierarchy = gate_traits(prototype.gate->name()).hierarchy;
-  const bool drawn = prototype.count() > 1 && task.options.initial_region.empty();
+  const bool drawn = prototype.count() > 1 && task.options.initial_region.empty() && closed(prototype);
   const StartData data = drawn ? start_data(prototype, task.schema, rows) : StartData{};
   std::vector<Candidate> all(kinds.size(), Candidate{{}, prototype, {}});
   for_each_start(all.size(), rows.rows(), task.compute, [&](std::size_t i, const Compute& own) {
     Candidate& c = all[i];
     c.start.kind = kinds[i];
+    // Picks of a gate that knows nothing yet would keep experts from their rows: routing begins when it does.
+    c.mixture.routing = RoutingRule{};
     const Watch watch = progress.watch(static_cast<int>(i));
-    if (kinds[i] == "growth path") {
+    if (kinds[i] == "random weights") {
+      random_weights(c.mixture, task.options.seed, i);
+    } else if (kinds[i] == "growth path") {
       c.mixture = *task.grown;
     } else if (kinds[i] == "grown") {
       Grower grower(task, prototype, rows, own, i, watch);
@@ -99,6 +115,7 @@ std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototy
         fit_regions(c.mixture, task, rows, own, region);
     }
     run(c, task, rows, own, kShortPasses, watch);
+    c.mixture.routing = c.mixture.count() == prototype.count() ? prototype.routing : RoutingRule{};
     if (c.mixture.count() < prototype.count()) return refuse(c, "fewer experts could be told apart");
     if (!std::isfinite(c.start.score)) refuse(c, "not a number");
   });
@@ -167,6 +184,54 @@ void compare_partitions(std::vector<Candidate>& all, const SearchTask& task, con
   }
 }
 
+/// Where starts begin: all rows, or a sample of many.
+class StartingRows {
+ public:
+  explicit StartingRows(const SearchTask& task)
+      : all_(task.source), sampled_(task.source.rows() > kSampleRows && task.options.initial_region.empty()) {
+    if (sampled_) sample_ = sample_rows(task.source, kSampleRows, task.options.seed);
+  }
+  bool sampled() const { return sampled_; }
+  const Source& rows() const { return sampled_ ? static_cast<const Source&>(sample_) : all_; }
+
+ private:
+  const Source& all_;
+  bool sampled_;
+  MemorySource sample_;
+};
+
+/// Short runs of every start; the best are finished.
+std::vector<Candidate> short_then_best(const SearchTask& task, const Mixture& prototype,
+                                       const StartingRows& start, Progress& progress) {
+  const Source& rows = start.rows();
+  std::vector<Candidate> all = short_runs(task, prototype, rows, progress);
+  if (start.sampled()) {
+    // Passes over the sample are cheaper: only the two that get furthest there see all rows.
+    finish(all, finalists(all, rows.rows()), task, rows, kSamplePasses, progress);
+    finish(all, best_finished(all, task.source.rows()), task, task.source, task.options.max_iterations,
+           progress);
+  } else {
+    finish(all, finalists(all, rows.rows()), task, rows, task.options.max_iterations, progress);
+  }
+  finish_until_one_stands(all, task, progress);
+  return all;
+}
+
+/// Mini-batches: every start runs its epochs once, from random weights, and the best is kept.
+std::vector<Candidate> descend(const SearchTask& task, const Mixture& prototype, Progress& progress) {
+  std::vector<Candidate> all(static_cast<std::size_t>(std::max(1, task.options.restarts)),
+                             Candidate{{}, prototype, {}});
+  for (std::size_t i = 0; i < all.size() && !progress.stopped(); ++i) {
+    Candidate& c = all[i];
+    c.start.kind = "random weights";
+    random_weights(c.mixture, task.options.seed, i);
+    run(c, task, task.source, task.compute, 0, progress.watch(static_cast<int>(i)));
+    c.start.finished = true;
+    if (!std::isfinite(c.result.objective)) refuse(c, "not a number");
+  }
+  return all;
+}
+
 }  // namespace
 
 double partition_difference(const std::vector<std::uint32_t>& a, const std::vector<std::uint32_t>& b,
@@ -191,27 +256,17 @@ double partition_difference(const std::vector<std::uint32_t>& a, const std::vect
 }
 
 std::vector<Candidate> search(const SearchTask& task, const Mixture& prototype, bool& stopped) {
-  const bool sampled = task.source.rows() > kSampleRows && task.options.initial_region.empty();
-  const MemorySource sample =
-      sampled ? sample_rows(task.source, kSampleRows, task.options.seed) : MemorySource{};
-  const Source& rows = sampled ? static_cast<const Source&>(sample) : task.source;
+  const bool in_batches = task.options.method == Method::adam || task.options.method == Method::sgd;
   Progress progress(task.on_iteration, std::max(1, task.options.restarts));
-  std::vector<Candidate> all = short_runs(task, prototype, rows, progress);
-  if (sampled) {
-    // Passes over the sample are cheaper: only the two that get furthest there see all rows.
-    finish(all, finalists(all, rows.rows()), task, rows, kSamplePasses, progress);
-    finish(all, best_finished(all, task.source.rows()), task, task.source, task.options.max_iterations,
-           progress);
-  } else {
-    finish(all, finalists(all, rows.rows()), task, rows, task.options.max_iterations, progress);
-  }
-  finish_until_one_stands(all, task, progress);
+  const StartingRows start(task);
+  std::vector<Candidate> all =
+      in_batches ? descend(task, prototype, progress) : short_then_best(task, prototype, start, progress);
   std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
     const auto rank = [](const Candidate& c) { return c.start.refused ? 2 : (c.start.finished ? 0 : 1); };
     if (rank(a) != rank(b)) return rank(a) < rank(b);
     return a.start.score > b.start.score;
   });
-  compare_partitions(all, task, rows);
+  if (all.size() > 1) compare_partitions(all, task, start.rows());
   stopped = progress.stopped();
   return all;
 }

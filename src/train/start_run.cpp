@@ -1,6 +1,8 @@
 #include "train/start_run.hpp"
 
 #include "moekit/rng.hpp"
+#include "train/descent.hpp"
+#include "train/lbfgs.hpp"
 
 namespace moekit::train {
 
@@ -72,7 +74,19 @@ void fit_regions(Mixture& mixture, const SearchTask& task, const Source& rows, c
 
 void run(Candidate& c, const SearchTask& task, const Source& rows, const Compute& compute, int passes,
          const Watch& watch) {
-  c.result = run_em(c.mixture, task.schema, rows, em_options(task, passes), compute, watch);
+  switch (task.options.method) {
+    case Method::em:
+      c.result = run_em(c.mixture, task.schema, rows, em_options(task, passes), compute, watch);
+      break;
+    case Method::lbfgs:
+      c.result = run_lbfgs(c.mixture, task.schema, rows, em_options(task, passes), task.options.gradient,
+                           compute, watch);
+      break;
+    case Method::adam:
+    case Method::sgd:
+      c.result = run_descent(c.mixture, task.schema, rows, task.options, task.penalty, compute, watch);
+      break;
+  }
   c.start.log_likelihood = c.result.log_likelihood + c.result.sums.weight * log_unit(task.schema);
   c.start.score = c.result.objective;
   c.start.iterations += c.result.passes;

@@ -1,0 +1,169 @@
+#include "moekit/routing_rule.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "moekit/error.hpp"
+#include "picking.hpp"
+
+namespace moekit {
+
+namespace {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+/// ln sigmoid(x).
+double log_sigmoid(double x) { return std::min(x, 0.0) - std::log1p(std::exp(-std::abs(x))); }
+
+/// The k largest of each row, column by column, so that equal scores go to the lower index.
+class RowBest {
+ public:
+  RowBest(uword rows, uword k) : best_(k, rows), index_(k, rows) {
+    best_.fill(kNever);
+    index_.fill(UINT64_MAX);
+  }
+  void offer(uword row, double score, uword expert) {
+    const uword k = best_.n_rows;
+    double* best = best_.colptr(row);
+    if (!(score > best[k - 1])) return;
+    uword at = k - 1;
+    uword* index = index_.colptr(row);
+    for (; at > 0 && score > best[at - 1]; --at) {
+      best[at] = best[at - 1];
+      index[at] = index[at - 1];
+    }
+    best[at] = score;
+    index[at] = expert;
+  }
+  const arma::umat& index() const { return index_; }
+
+ private:
+  mat best_;
+  arma::umat index_;
+};
+
+std::uint64_t mixed(std::uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+/// Different experts by a hash of the row's features: the k that rank first in an order it draws.
+void hash_picks(const RoutingRule& rule, const Batch& batch, uword experts, uword k, mat& score) {
+  for (uword i = 0; i < batch.rows; ++i) {
+    std::uint64_t hash = 0x9e3779b97f4a7c15u;
+    for (uword j = 0; j < batch.gate.n_cols; ++j)
+      hash = mixed(hash ^ std::bit_cast<std::uint64_t>(batch.gate(i, j) + 0.0)) + 0x9e3779b97f4a7c15u;
+    for (uword j = 0; j < experts; ++j) score(i, j) = kNever;
+    for (uword found = 0; found < k;) {
+      hash = mixed(hash + 0x9e3779b97f4a7c15u);
+      const uword at = hash % experts, expert = rule.hash_order.empty() ? at : rule.hash_order[at];
+      if (score(i, expert) == 0) continue;
+      score(i, expert) = 0;
+      ++found;
+    }
+  }
+}
+
+}  // namespace
+
+void RoutingRule::select(std::span<const uword> from) {
+  const auto chosen = [&](auto& list) {
+    if (list.empty()) return;
+    auto old = list;
+    list.clear();
+    for (const uword k : from) list.push_back(old[k]);
+  };
+  chosen(bias);
+  chosen(shared);
+  if (score != Score::hash) return;
+  std::vector<uword> place(from.size());
+  for (uword j = 0; j < from.size(); ++j) place[from[j]] = j;
+  if (hash_order.empty())
+    hash_order = place;
+  else
+    for (uword& k : hash_order) k = place[k];
+}
+
+void pick_top(const mat& score, const RoutingRule& rule, std::vector<std::uint8_t>& picked) {
+  const uword n = score.n_rows, experts = score.n_cols;
+  uword others = experts;
+  for (const std::uint8_t s : rule.shared) others -= s;
+  const uword k = rule.top_k == 0 ? others : std::min(rule.top_k, others);
+  picked.assign(n * experts, 0);
+  RowBest best(n, std::max<uword>(k, 1));
+  for (uword j = 0; j < experts; ++j) {
+    if (!rule.shared.empty() && rule.shared[j]) {
+      std::fill_n(picked.begin() + static_cast<std::ptrdiff_t>(j * n), n, std::uint8_t{1});
+      continue;
+    }
+    const double* s = score.colptr(j);
+    // A score of -inf still is one: an expert that nobody else leaves a place to.
+    for (uword i = 0; i < n; ++i) best.offer(i, std::max(s[i], -1e300), j);
+  }
+  for (uword i = 0; k > 0 && i < n; ++i)
+    for (const uword j : best.index().col(i))
+      if (j < experts) picked[i + j * n] = 1;
+}
+
+void gather_picks(const std::vector<std::uint8_t>& picked, uword rows, uword experts, Picks& picks) {
+  picks.begin.assign(1, 0);
+  picks.rows.clear();
+  for (uword k = 0; k < experts; ++k) {
+    const std::uint8_t* of = picked.data() + k * rows;
+    for (uword i = 0; i < rows; ++i)
+      if (of[i]) picks.rows.push_back(i);
+    picks.begin.push_back(picks.rows.size());
+  }
+}
+
+void weigh_picks(const Picks& picks, mat& log_gate) {
+  const uword n = log_gate.n_rows, experts = log_gate.n_cols;
+  vec most(n), sum(n, arma::fill::zeros);
+  most.fill(kNever);
+  const auto each = [&](const auto& visit) {
+    for (uword k = 0; k < experts; ++k)
+      for (uword at = picks.begin[k]; at < picks.begin[k + 1]; ++at) visit(picks.rows[at], k);
+  };
+  each([&](uword i, uword k) { most[i] = std::max(most[i], log_gate(i, k)); });
+  each([&](uword i, uword k) { sum[i] += std::exp(log_gate(i, k) - most[i]); });
+  mat out(n, experts);
+  out.fill(kNever);
+  each([&](uword i, uword k) { out(i, k) = log_gate(i, k) - most[i] - std::log(sum[i]); });
+  log_gate = std::move(out);
+}
+
+void routing_scores(const RoutingRule& rule, const GateFamily& gate, const Batch& batch, mat& log_gate,
+                    mat& score) {
+  const uword experts = log_gate.n_cols;
+  if (rule.score == RoutingRule::Score::hash) {
+    score.set_size(arma::size(log_gate));
+    hash_picks(rule, batch, experts, std::clamp<uword>(rule.top_k, 1, experts), score);
+    log_gate.zeros();
+    return;
+  }
+  if (rule.score == RoutingRule::Score::sigmoid) {
+    if (!gate.logits(batch, log_gate))
+      throw Error(Errc::internal,
+                  "a " + std::string(gate.name()) + " gate has no logits to take sigmoids of");
+    log_gate.transform(log_sigmoid);
+  }
+  score = log_gate;
+  if (rule.bias.empty()) return;  // logarithms have the same order, and no two that differ become equal
+  score = arma::exp(score);
+  score.each_row() += arma::rowvec(rule.bias);
+}
+
+void route(const RoutingRule& rule, const GateFamily& gate, const Batch& batch, mat& log_gate, Picks& picks) {
+  thread_local mat score;
+  thread_local std::vector<std::uint8_t> picked;
+  routing_scores(rule, gate, batch, log_gate, score);
+  pick_top(score, rule, picked);
+  gather_picks(picked, log_gate.n_rows, log_gate.n_cols, picks);
+  weigh_picks(picks, log_gate);
+}
+
+}  // namespace moekit

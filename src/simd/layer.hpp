@@ -1,0 +1,14 @@
+#pragma once
+#include <cstddef>
+
+namespace moekit::simd {
+
+/// out[o + r outputs] = bias[o] + sum_j w[o + j outputs] x[j + r inputs]: one layer of a network for `rows`
+/// observations, each a column. bias may be null. Sums run over j in order for every number of rows, so what
+/// a row gets never depends on the others.
+void layer(const double* w, std::size_t outputs, std::size_t inputs, const double* bias, const double* x,
+           std::size_t rows, double* out);
+void layer(const float* w, std::size_t outputs, std::size_t inputs, const float* bias, const float* x,
+           std::size_t rows, float* out);
+
+}  // namespace moekit::simd

@@ -1,0 +1,58 @@
+#pragma once
+#include <armadillo>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "moekit/gradient.hpp"
+#include "moekit/rng.hpp"
+
+namespace moekit {
+
+using arma::mat;
+using arma::uword;
+using arma::vec;
+
+/// A feed-forward network (Rumelhart, Hinton & Williams 1986) with SiLU units, x / (1 + exp(-x)), in its
+/// hidden layers and a linear last one. Only its shape: parameters stand elsewhere, layer by layer, weights
+/// (outputs x inputs) then biases; the first layer has none, because the features that it sees begin with an
+/// intercept. Observations are columns here, so that what belongs to a row is contiguous.
+class Network {
+ public:
+  /// widths: inputs, hidden layers, outputs.
+  explicit Network(std::vector<uword> widths);
+
+  uword inputs() const { return widths_.front(); }
+  uword outputs() const { return widths_.back(); }
+  uword size() const { return size_; }  ///< number of parameters
+
+  /// What every layer gave, for backward().
+  struct Work {
+    std::vector<mat> layer;  ///< layer[l]: widths[l] x n; the inputs first, the outputs last
+    std::vector<mat> slope;  ///< of the units of hidden layer l + 1
+  };
+  /// work.layer[0] (inputs x n) holds what goes in; the result is work.layer.back(). A row's result does not
+  /// depend on the other rows.
+  void forward(const double* parameters, Work& work) const;
+  /// gradient (size) += d sum(slope % outputs) / d parameters; slope: outputs x n, after forward().
+  void backward(const double* parameters, const Work& work, mat slope, double* gradient) const;
+
+  /// He et al. 2015: weights N(0, 2 / inputs of the layer), halved in the last; biases zero.
+  void randomise(double* parameters, Rng& rng) const;
+  /// Sum of the squares of everything but biases and the intercept's weights.
+  double slopes_squared(const double* parameters) const;
+  /// gradient -= ridge x the same parameters.
+  void add_ridge_gradient(const double* parameters, double ridge, double* gradient) const;
+  /// Weights and bias of output k move to output j for every from[j] = k; sizes follow from.
+  std::vector<double> select_outputs(const double* parameters, const std::vector<uword>& from) const;
+
+ private:
+  template <class Visit>
+  void each_slope(const Visit& visit) const;
+
+  std::vector<uword> widths_;
+  std::vector<uword> begin_;  // of each layer's parameters
+  uword size_ = 0;
+};
+
+}  // namespace moekit

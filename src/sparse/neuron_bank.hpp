@@ -1,0 +1,57 @@
+#pragma once
+#include <span>
+#include <vector>
+
+#include "sparse/product_keys.hpp"
+
+namespace moekit {
+
+/// A network of up to millions of single-neuron experts behind product keys (PEER: He 2024):
+///   y(x) = B x + sum_h sum_{e in picks of q_h} softmax(scores)_e silu(u_e . x) v_e,   q_h = Q_h x.
+/// B is a linear part that every row has (a shared expert); v begins at zero, so a neuron that no row ever
+/// picked adds nothing. Parameters are float32; sums over a row are in double.
+class NeuronBank {
+ public:
+  NeuronBank() = default;
+  /// inputs: p features, the intercept first; outputs: m.
+  NeuronBank(const Neurons& shape, uword inputs, uword outputs);
+
+  uword inputs() const { return inputs_; }
+  uword outputs() const { return outputs_; }
+  uword picks() const { return shape_.heads * keys_.picks(); }
+  ProductKeys& keys() { return keys_; }
+  std::span<float> queries() { return queries_; }  ///< (2 heads width) x p
+  std::span<float> linear() { return linear_; }    ///< m x p
+  std::span<float> neurons() { return neurons_; }  ///< (p + m) x count: u, then v
+  std::size_t neuron_size() const { return inputs_ + outputs_; }
+  void randomise(Rng& rng);
+
+  /// What forward() found, for backward().
+  struct Work {
+    std::vector<float> x, query;  // p x n, (2 heads width) x n
+    std::vector<KeyPick> pick;    // picks x heads x n
+    std::vector<double> weight;   // the same: softmax over the picks of a head
+    std::vector<double> input;    // the same: u . x
+  };
+  /// x: n x p features; out: m x n.
+  void forward(const mat& x, Work& work, mat& out) const;
+
+  /// The slopes of one batch: of the dense parameters, and of the neurons that it picked.
+  struct Gradient {
+    std::vector<float> queries, linear, keys;
+    std::vector<std::uint32_t> neuron;  // those picked, rising
+    std::vector<float> rows;            // (p + m) x neuron.size()
+  };
+  /// slope: m x n, d objective / d y. Every part of `gradient` is set.
+  void backward(const Work& work, const mat& slope, Gradient& gradient) const;
+
+ private:
+  void add_scores(const Work& work, const std::vector<double>& of_score, Gradient& gradient) const;
+
+  Neurons shape_;
+  uword inputs_ = 0, outputs_ = 0;
+  ProductKeys keys_;
+  std::vector<float> queries_, linear_, neurons_;
+};
+
+}  // namespace moekit

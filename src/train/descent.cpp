@@ -1,0 +1,290 @@
+#include "train/descent.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <numeric>
+
+#include "simd/adam.hpp"
+#include "train/loss.hpp"
+#include "train/parameters.hpp"
+#include "train/shuffle.hpp"
+
+namespace moekit::train {
+
+namespace {
+
+constexpr double kMomentum = 0.9, kSquares = 0.999, kSmall = 1e-8;  // Kingma & Ba 2015
+constexpr double kAdamRate = 0.003, kSgdRate = 0.03, kRowRate = 0.02;
+/// An expert with less than this share of an even load is dead; copies differ from what they copy by this
+/// much; in the last part of the epochs nobody begins again.
+constexpr double kDeadLoad = 0.01, kCopyNoise = 0.05, kReseedUntil = 0.7;
+constexpr std::uint64_t kReseedStream = 0x72657365;
+
+double batch_weight(const BlockData& rows) {
+  if (rows.weight.empty()) return static_cast<double>(rows.rows);
+  return std::accumulate(rows.weight.begin(), rows.weight.end(), 0.0);
+}
+
+class Descent {
+ public:
+  Descent(Mixture& m, const Schema& schema, const Source& source, const FitOptions& options,
+          const Penalty& penalty, const Compute& compute, const Watch& watch)
+      : m_(m),
+        schema_(schema),
+        source_(source),
+        options_(options),
+        gradient_options_(options.gradient),
+        compute_(compute),
+        watch_(watch),
+        objective_(m, options.gradient, options.seed),
+        shuffle_(source, options.seed, options.gradient.batch_size) {
+    set_penalty(m_, penalty);
+    sparse_ = m.experts->part_count() > 0;
+    const std::size_t size = objective_.parameters() + objective_.noise_parameters();
+    gradient_.resize(size);
+    first_.assign(size, 0.0);
+    if (options.method == Method::adam) second_.assign(size, 0.0);
+    load_.assign(m.count(), 0.0);
+  }
+
+  EmResult run();
+
+ private:
+  double schedule() const;
+  double rate() const;
+  void update(double weight);
+  double sparse_update(const Batch& batch);
+  void move(double* values, std::size_t at, std::size_t n, double decay);
+  double epoch(int index);
+  double held_out() const;
+  void reseed(int epoch);
+  void finish();
+
+  Mixture& m_;
+  const Schema& schema_;
+  const Source& source_;
+  const FitOptions& options_;
+  const GradientOptions& gradient_options_;
+  const Compute& compute_;
+  const Watch& watch_;
+  Objective objective_;
+  Shuffle shuffle_;
+  std::vector<double> gradient_, first_, second_;  // by parameter; second_: Adam's only
+  std::vector<double> load_;                       // of the epoch, by expert
+  double slots_ = 0, dropped_ = 0;
+  simd::AdamStep step_now_{.momentum = kMomentum, .squares = kSquares, .small = kSmall};
+  std::uint64_t step_ = 0, steps_ = 0;
+  bool sparse_ = false;  // the experts step by themselves
+  int reseeded_ = 0, last_reseed_ = 0;
+  EmResult result_;
+};
+
+/// What the schedule leaves of the first rate.
+double Descent::schedule() const {
+  if (!gradient_options_.cosine) return 1;
+  const double part = static_cast<double>(step_) / static_cast<double>(std::max<std::uint64_t>(1, steps_));
+  return 0.5 * (1 + std::cos(std::numbers::pi * part));
+}
+
+double Descent::rate() const {
+  const double usual = options_.method == Method::adam ? kAdamRate : kSgdRate;
+  return schedule() * (gradient_options_.learning_rate > 0 ? gradient_options_.learning_rate : usual);
+}
+
+/// values (n) move against gradient_, whose places begin at `at`.
+void Descent::move(double* values, std::size_t at, std::size_t n, double decay) {
+  if (!second_.empty()) {
+    step_now_.decay = decay;
+    simd::adam(step_now_, &gradient_[at], &first_[at], &second_[at], values, n);
+    return;
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    first_[at + i] = kMomentum * first_[at + i] + step_now_.scale * gradient_[at + i];
+    values[i] -= decay * values[i] + step_now_.rate * first_[at + i];
+  }
+}
+
+/// A step up the slope in gradient_, a sum over rows of this weight.
+void Descent::update(double weight) {
+  const double norm = arma::norm(vec(gradient_.data(), gradient_.size(), false, true)) / weight;
+  const double clip = gradient_options_.clip;
+  step_now_.scale = -(clip > 0 && norm > clip ? clip / norm : 1.0) / weight;
+  const double now = rate(), t = static_cast<double>(step_ + 1);
+  step_now_.rate = second_.empty() ? now : now / (1 - std::pow(kMomentum, t));
+  step_now_.seen = 1 - std::pow(kSquares, t);
+  const double decay = now * gradient_options_.weight_decay;
+  std::size_t at = 0;
+  for (const Field& f : m_.fields()) {
+    if (f.kind == Field::Kind::fixed) continue;
+    if (f.kind == Field::Kind::free) {
+      move(f.values.data(), at, f.values.size(), decay);
+    } else {
+      for (std::size_t i = 0; i < f.values.size(); ++i) {
+        double log = std::log(f.values[i]);
+        move(&log, at + i, 1, 0);
+        f.values[i] = std::max(std::exp(log), f.least);
+      }
+    }
+    at += f.values.size();
+  }
+  move(objective_.noise().memptr(), at, objective_.noise_parameters(), 0);
+  ++step_;
+}
+
+/// Of a network that is too large for a gradient of all its parameters.
+double Descent::sparse_update(const Batch& batch) {
+  const double given = gradient_options_.learning_rate, rows = schedule() * (given > 0 ? given : kRowRate);
+  const double value =
+      m_.experts->sparse_step(batch, {rows, schedule() * kAdamRate, rows * gradient_options_.weight_decay});
+  ++step_;
+  return value;
+}
+
+/// One pass over the rows; what was climbed, a unit of weight.
+double Descent::epoch(int index) {
+  shuffle_.begin_epoch(static_cast<std::uint64_t>(index));
+  std::fill(load_.begin(), load_.end(), 0.0);
+  BlockData rows;
+  Batch batch;
+  double sum = 0, weight = 0;
+  const bool bias = wants(gradient_options_, Balance::bias);
+  while (shuffle_.next(rows)) {
+    m_.prepare(schema_, rows.view(), batch);
+    if (sparse_) {
+      sum += sparse_update(batch);
+      weight += batch_weight(rows);
+      continue;
+    }
+    // The prior's slope first, times the batch's share of the rows.
+    std::fill(gradient_.begin(), gradient_.end(), 0.0);
+    add_prior_gradient(m_, objective_.gate_parameters(), std::span(gradient_).first(objective_.parameters()));
+    vec all(gradient_.data(), gradient_.size(), false, true);
+    all *= batch_weight(rows) / schema_.total_weight;
+    const double value = objective_.add(m_, batch, gradient_);
+    const double own = arma::accu(objective_.weights());
+    if (!(own > 0)) continue;
+    sum += value;
+    weight += own;
+    update(own);
+    if (bias) objective_.router().balance_step(m_.routing, schedule());
+    for (std::size_t k = 0; k < load_.size(); ++k) {
+      load_[k] += objective_.router().counts()[k];
+      slots_ += objective_.router().counts()[k];
+    }
+    dropped_ += objective_.router().dropped();
+  }
+  return weight > 0 ? sum / weight : 0;
+}
+
+double Descent::held_out() const {
+  double total[2] = {0, 0};
+  sum_over(*options_.validation, compute_, total, [&]() -> Adder {
+    return [&, work = std::make_shared<Posterior>()](const Block& block, std::span<double> sums) {
+      posterior(m_, schema_, block, *work);
+      for (uword i = 0; i < block.rows; ++i) {
+        const double w = block.weight ? block.weight[i] : 1.0;
+        sums[0] += w * work->log_likelihood[i];
+        sums[1] += w;
+      }
+    };
+  });
+  return total[1] > 0 ? total[0] / total[1] : 0;
+}
+
+/// Experts that hardly a row goes to begin again as copies of the busiest, one each in turn.
+void Descent::reseed(int epoch) {
+  const uword experts = m_.count();
+  double mean = 0;
+  for (const double l : load_) mean += l / static_cast<double>(experts);
+  std::vector<uword> from(experts), dead, busy(experts);
+  for (uword k = 0; k < experts; ++k) {
+    from[k] = busy[k] = k;
+    if (load_[k] < kDeadLoad * mean) dead.push_back(k);
+  }
+  if (dead.empty() || !(mean > 0)) return;
+  std::stable_sort(busy.begin(), busy.end(), [&](uword a, uword b) { return load_[a] > load_[b]; });
+  for (std::size_t j = 0; j < dead.size(); ++j)
+    from[dead[j]] = busy[j % std::max<std::size_t>(1, busy.size() - dead.size())];
+  m_.select(from);
+  Rng rng(options_.seed, kReseedStream, static_cast<std::uint64_t>(epoch));
+  std::size_t at = objective_.gate_parameters();
+  for (uword k = 0; k < experts; ++k)
+    for (const Field& f : m_.experts->fields(k)) {
+      if (f.kind == Field::Kind::fixed) continue;
+      for (double& v : f.values) {
+        if (from[k] != k) {
+          if (f.kind == Field::Kind::free) v *= 1 + kCopyNoise * rng.normal();
+          first_[at] = 0;
+        }
+        ++at;
+      }
+    }
+  reseeded_ += static_cast<int>(dead.size());
+  last_reseed_ = epoch + 1;
+}
+
+void Descent::finish() {
+  settle_noise(m_, schema_, source_, compute_, gradient_options_.loss);
+  em_pass(m_, schema_, source_, compute_, result_.sums);
+  result_.log_likelihood = result_.sums.log_likelihood;
+  result_.objective = result_.sums.joint() + log_prior(m_);
+  if (!moving_parameters(m_).is_finite()) result_.objective = arma::datum::nan;
+  if (reseeded_ > 0)
+    result_.notes.push_back("experts that no row went to began again as copies of the busiest " +
+                            std::to_string(reseeded_) + (reseeded_ == 1 ? " time" : " times") +
+                            ", last after epoch " + std::to_string(last_reseed_));
+  if (dropped_ > 0)
+    result_.notes.push_back("capacity: " + std::to_string(100 * dropped_ / slots_) +
+                            " % of the picks of training found their expert full and were dropped");
+}
+
+EmResult Descent::run() {
+  const int epochs = gradient_options_.epochs;
+  steps_ = shuffle_.batches() * static_cast<std::uint64_t>(epochs);
+  Mixture best = m_;
+  double best_score = -arma::datum::inf;
+  int best_epoch = 0;
+  for (int index = 0; index < epochs; ++index) {
+    const double climbed = epoch(index);
+    result_.passes = index + 1;
+    result_.trace.push_back(climbed * schema_.total_weight);
+    if (!std::isfinite(climbed)) break;
+    if (watch_ && !watch_(index + 1, result_.trace.back())) {
+      result_.status = EmResult::Status::stopped;
+      break;
+    }
+    if (options_.validation) {
+      const double score = held_out();
+      if (score > best_score) {
+        best_score = score;
+        best_epoch = index + 1;
+        best = m_;
+      } else if (index + 1 - best_epoch >= gradient_options_.patience) {
+        result_.status = EmResult::Status::converged;
+        break;
+      }
+    }
+    if (gradient_options_.reseed && objective_.router().routed() &&
+        index + 1 < kReseedUntil * static_cast<double>(epochs))
+      reseed(index);
+  }
+  if (options_.validation) {
+    m_ = std::move(best);
+    result_.notes.push_back("the parameters are those after epoch " + std::to_string(best_epoch) + " of " +
+                            std::to_string(result_.passes) + ", the best on the held-out rows");
+  } else if (result_.status == EmResult::Status::iteration_limit && std::isfinite(result_.trace.back())) {
+    result_.status = EmResult::Status::converged;  // the schedule has run its course
+  }
+  finish();
+  return std::move(result_);
+}
+
+}  // namespace
+
+EmResult run_descent(Mixture& mixture, const Schema& schema, const Source& source, const FitOptions& options,
+                     const Penalty& penalty, const Compute& compute, const Watch& watch) {
+  return Descent(mixture, schema, source, options, penalty, compute, watch).run();
+}
+
+}  // namespace moekit::train

@@ -1,0 +1,193 @@
+#include "train/lbfgs.hpp"
+
+#include <lbfgs.h>
+
+#include <cmath>
+#include <exception>
+#include <memory>
+
+#include "train/loss.hpp"
+#include "train/parameters.hpp"
+
+namespace moekit::train {
+
+namespace {
+
+/// Corrections that stand for the Hessian; a stretch between two updates of the penalties.
+constexpr int kCorrections = 12, kStretch = 40;
+/// Iterations over which the gain is looked at: one alone can be small by chance.
+constexpr int kWindow = 4;
+
+class LbfgsRun {
+ public:
+  LbfgsRun(Mixture& m, const Schema& schema, const Source& source, const EmOptions& options,
+           const GradientOptions& gradient, const Compute& compute, const Watch& watch)
+      : m_(m),
+        schema_(schema),
+        source_(source),
+        options_(options),
+        gradient_(gradient),
+        compute_(compute),
+        watch_(watch) {}
+
+  EmResult run();
+
+ private:
+  bool evidence() const {
+    return options_.penalty.mode == Penalty::Mode::evidence && m_.experts->closed_step() &&
+           m_.gate->closed_step() && gradient_.loss == Loss::likelihood;
+  }
+  void refresh_penalties();
+  bool stretch(int most);
+  double evaluate(const double* x, double* g);
+  int progress(double value);
+  void finish();
+
+  Mixture& m_;
+  const Schema& schema_;
+  const Source& source_;
+  const EmOptions& options_;
+  const GradientOptions& gradient_;
+  const Compute& compute_;
+  const Watch& watch_;
+  EmResult result_;
+  uword size_ = 0;
+  double weight_ = 0, small_ = 0;
+  double prior_ = 0;            // at the last evaluation
+  std::vector<double> values_;  // of the accepted iterations of a stretch
+  int stretch_ = 0;
+  bool settled_ = false, stopped_ = false;
+  std::exception_ptr failure_;
+};
+
+/// Minus the objective and its gradient.
+double LbfgsRun::evaluate(const double* x, double* g) {
+  Mixture at = m_;
+  const vec values(const_cast<double*>(x), size_, false, true);
+  set_moving_parameters(at, values);
+  const std::size_t size = values.n_elem;
+  std::vector<double> total(size + 2, 0.0);
+  sum_over(source_, compute_, total, [&]() -> Adder {
+    return [&, work = std::make_shared<Objective>(at, gradient_, 0), batch = std::make_shared<Batch>()](
+               const Block& block, std::span<double> sums) {
+      at.prepare(schema_, block, *batch);
+      sums[size] += work->add(at, *batch, sums.first(size));
+      sums[size + 1] += arma::accu(work->weights());
+    };
+  });
+  ++result_.passes;
+  weight_ = total[size + 1];
+  add_prior_gradient(at, gate_parameters(at), std::span(total).first(size));
+  for (std::size_t i = 0; i < size; ++i) g[i] = -total[i];
+  // Below its least value a parameter changes nothing.
+  std::size_t place = 0;
+  for (const Field& f : at.fields()) {
+    if (f.kind == Field::Kind::fixed) continue;
+    for (std::size_t i = 0; i < f.values.size(); ++i, ++place)
+      if (f.kind == Field::Kind::positive && f.least > 0 && x[place] < std::log(f.least)) g[place] = 0;
+  }
+  prior_ = log_prior(at);
+  const double objective = total[size] + prior_;
+  return std::isfinite(objective) ? -objective : 1e300;
+}
+
+int LbfgsRun::progress(double value) {
+  values_.push_back(value);
+  small_ = std::max(options_.tolerance * weight_, options_.enough);
+  result_.penalised.push_back(-value);
+  result_.trace.push_back(-value - prior_);
+  result_.stretch.push_back(stretch_);
+  if (watch_ && !watch_(result_.passes, -value)) stopped_ = true;
+  const std::size_t n = values_.size();
+  settled_ = n > kWindow && values_[n - 1 - kWindow] - value < small_;
+  return stopped_ || settled_ || result_.passes >= options_.max_passes;
+}
+
+/// Up to `most` iterations at constant penalties; false when nothing improves any more.
+bool LbfgsRun::stretch(int most) {
+  const vec start = moving_parameters(m_);
+  ++stretch_;
+  const int size = static_cast<int>(start.n_elem);
+  if (size == 0) return false;
+  struct Free {
+    void operator()(double* p) const { lbfgs_free(p); }
+  };
+  const std::unique_ptr<double, Free> x(lbfgs_malloc(size));
+  std::copy(start.begin(), start.end(), x.get());
+  lbfgs_parameter_t parameters;
+  lbfgs_parameter_init(&parameters);
+  parameters.m = kCorrections;
+  parameters.epsilon = 1e-12;
+  parameters.max_iterations = most;
+  values_.clear();
+  settled_ = false;
+  double value = 0;
+  const auto evaluate = [](void* self, const double* at, double* g, const int, const double) {
+    auto& run = *static_cast<LbfgsRun*>(self);
+    try {
+      if (!run.failure_) return run.evaluate(at, g);
+    } catch (...) {  // no exception may pass through the library
+      run.failure_ = std::current_exception();
+    }
+    return 1e300;
+  };
+  const auto progress = [](void* self, const double*, const double*, const double fx, const double,
+                           const double, const double, int, int,
+                           int) { return static_cast<LbfgsRun*>(self)->progress(fx); };
+  lbfgs(size, x.get(), &value, evaluate, progress, this, &parameters);
+  if (failure_) std::rethrow_exception(failure_);
+  set_moving_parameters(m_, vec(x.get(), start.n_elem));
+  return values_.size() > 1;
+}
+
+/// The evidence's precisions from an EM update at this place, which itself is not moved.
+void LbfgsRun::refresh_penalties() {
+  PassSums sums;
+  em_pass(m_, schema_, source_, compute_, sums);
+  ++result_.passes;
+  const vec here = moving_parameters(m_);
+  Penalty penalty = options_.penalty;
+  penalty.refresh = true;
+  m_.gate->update(sums.gate, penalty);
+  m_.experts->update(sums.experts, penalty);
+  set_moving_parameters(m_, here);
+}
+
+void LbfgsRun::finish() {
+  em_pass(m_, schema_, source_, compute_, result_.sums);
+  result_.log_likelihood = result_.sums.log_likelihood;
+  result_.objective = result_.sums.joint() + log_prior(m_);
+  if (!moving_parameters(m_).is_finite()) result_.objective = arma::datum::nan;
+}
+
+EmResult LbfgsRun::run() {
+  set_penalty(m_, options_.penalty);
+  size_ = moving_parameters(m_).n_elem;
+  double last = -arma::datum::inf;
+  for (;;) {
+    if (evidence()) refresh_penalties();
+    const bool moved = stretch(evidence() ? kStretch : options_.max_passes);
+    if (stopped_ || result_.passes >= options_.max_passes) break;
+    PassSums sums;
+    em_pass(m_, schema_, source_, compute_, sums);
+    const double change = std::abs(sums.joint() - last);
+    last = sums.joint();
+    if (!evidence() || (!moved && change < 10 * small_) || (settled_ && change < 10 * small_)) {
+      result_.status = EmResult::Status::converged;
+      break;
+    }
+  }
+  if (stopped_) result_.status = EmResult::Status::stopped;
+  settle_noise(m_, schema_, source_, compute_, gradient_.loss);
+  finish();
+  return std::move(result_);
+}
+
+}  // namespace
+
+EmResult run_lbfgs(Mixture& mixture, const Schema& schema, const Source& source, const EmOptions& options,
+                   const GradientOptions& gradient, const Compute& compute, const Watch& watch) {
+  return LbfgsRun(mixture, schema, source, options, gradient, compute, watch).run();
+}
+
+}  // namespace moekit::train

@@ -1,0 +1,13 @@
+#pragma once
+#include "moekit/gradient.hpp"
+#include "train/em.hpp"
+
+namespace moekit::train {
+
+/// L-BFGS (Liu & Nocedal 1989, by Okazaki's liblbfgs) from the mixture's parameters, one pass over the rows
+/// an evaluation. Climbs the log-likelihood (or minus another loss) and the log prior; under the evidence the
+/// penalties are updated between stretches of it, as EM does. `options` and the result are EM's.
+EmResult run_lbfgs(Mixture& mixture, const Schema& schema, const Source& source, const EmOptions& options,
+                   const GradientOptions& gradient, const Compute& compute, const Watch& watch = {});
+
+}  // namespace moekit::train

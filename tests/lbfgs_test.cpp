@@ -1,0 +1,97 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "fit_helpers.hpp"
+#include "moekit/csv.hpp"
+#include "moekit/error.hpp"
+#include "train/lbfgs.hpp"
+#include "train/start_run.hpp"
+
+using namespace moekit;
+using namespace moekit::fit_testing;
+
+namespace {
+
+Table table(const std::string& file, const std::string& target, const std::vector<std::string>& drop = {}) {
+  ReadOptions read;
+  read.target = target;
+  read.drop = drop;
+  return read_table(std::string(MOEKIT_DATA) + "/" + file, read);
+}
+
+/// From the very same start, by both.
+void check_same_optimum(const Table& t, FitOptions o, double tolerance) {
+  o.initial_region.clear();
+  const mat none;
+  BlockData buffer;
+  // Regions by the rank of the target, so that both begin at the same M steps.
+  std::vector<std::pair<double, std::uint64_t>> order;
+  for (std::size_t b = 0; b < t.source.blocks(); ++b) {
+    const Block block = t.source.read(b, buffer);
+    for (uword i = 0; i < block.rows; ++i)
+      order.emplace_back(block.numeric[i] + 1e-3 * block.target[i], block.first + i);
+  }
+  std::sort(order.begin(), order.end());
+  o.initial_region.resize(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i)
+    o.initial_region[order[i].second] = static_cast<std::uint32_t>(i * o.experts / order.size());
+  o.max_iterations = 5000;
+  o.tolerance = 1e-12;
+  const Model em = fit(t.schema, t.source, o);
+  o.method = Method::lbfgs;
+  const Model lbfgs = fit(t.schema, t.source, o);
+  // What is climbed: with a penalty the likelihood alone still has a slope at the optimum, and behind a
+  // gaussian gate it is the joint one.
+  const double reached = lbfgs.provenance.starts.front().score, right = em.provenance.starts.front().score;
+  CHECK(std::abs(reached - right) < tolerance);
+  if (o.ridge == 0)
+    CHECK(std::abs(lbfgs.provenance.log_likelihood - em.provenance.log_likelihood) < tolerance);
+}
+
+}  // namespace
+
+TEST_CASE("from the same start L-BFGS and EM reach the same optimum to 1e-4") {
+  FitOptions exact = options(2, 0);
+  check_same_optimum(table("faithful.csv", "eruptions"), exact, 1e-4);
+  check_same_optimum(table("tonedata.csv", "tuned"), exact, 1e-4);
+  FitOptions fixed = options(3, 1);
+  check_same_optimum(table("mcycle.csv", "accel"), fixed, 1e-4);
+  check_same_optimum(table("iris.csv", "target"), options(2, 1), 1e-4);
+  FitOptions gates = options(2, 1);
+  gates.gate = "gaussian";
+  check_same_optimum(table("faithful.csv", "eruptions"), gates, 1e-4);
+  FitOptions robust = options(2, 1);
+  robust.family = "student-t";
+  // EM creeps along the degrees of freedom and stops a little lower.
+  check_same_optimum(table("faithful.csv", "eruptions"), robust, 0.05);
+}
+
+TEST_CASE("under the evidence L-BFGS comes close to EM: penalties are updated at other places") {
+  const Table t = table("mcycle.csv", "accel");
+  FitOptions o = options(3, -1, 4);
+  const Model em = fit(t.schema, t.source, o);
+  o.method = Method::lbfgs;
+  const Model lbfgs = fit(t.schema, t.source, o);
+  CHECK(std::abs(lbfgs.provenance.log_likelihood - em.provenance.log_likelihood) < 1);
+  CHECK(lbfgs.provenance.status == "converged");
+}
+
+TEST_CASE("L-BFGS does not depend on threads, and fits networks") {
+  const Rows rows = to_rows(piecewise(3000, 2, 3, 5));
+  FitOptions o = options(3, 1, 2);
+  o.method = Method::lbfgs;
+  o.hidden = {4};
+  o.gate = "mlp:3";
+  o.max_iterations = 40;
+  Compute one, seven;
+  one.threads = 1;
+  seven.threads = 7;
+  const Model a = fit(rows.schema, rows.source, o, one), b = fit(rows.schema, rows.source, o, seven);
+  CHECK(a.provenance.log_likelihood == b.provenance.log_likelihood);
+  CHECK(a.provenance.log_likelihood > a.provenance.single_log_likelihood);
+  FitOptions linear = options(1, 1, 1);
+  const Model line = fit(rows.schema, rows.source, linear);
+  CHECK(a.provenance.log_likelihood > line.provenance.log_likelihood + 300);
+}
