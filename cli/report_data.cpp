@@ -135,11 +135,13 @@ Json regions_json(const Model& model, const Diagnosis& d) {
     if (d.has_target && classifies(model))
       for (std::size_t c = 0; c < std::min(kMostDrawn, r.class_shares.size()); ++c)
         entry["class_shares"].push_back(json_number(r.class_shares[c]));
-    if (const Rule& rule = d.rules.regions[k]; !rule.conditions.empty())
+    if (k < d.rules.regions.size() && !d.rules.regions[k].conditions.empty()) {
+      const Rule& rule = d.rules.regions[k];
       entry["rule"] = {{"text", shorten(rule.text(), kRuleWidth)},
                        {"coverage", json_number(rule.coverage)},
                        {"precision", json_number(rule.precision)},
                        {"lift", json_number(rule.lift)}};
+    }
     entry["typical"] = typical_json(model.schema, r);
     out.push_back(std::move(entry));
   }
@@ -246,6 +248,7 @@ Json ReportData::json(const Diagnosis& diagnosis) const {
   out["model"] = model_json(model_);
   out["summary"] = summary_json(model_, diagnosis);
   out["inputs"] = inputs_json(model_.schema, telling, ranges);
+  out["region_count"] = diagnosis.regions.size();
   out["regions"] = regions_json(model_, diagnosis);
   out["experts"] = expert_texts(model_, diagnosis.coefficients, kRegionsDrawn);
   out["coefficients"] = coefficients_json(diagnosis.coefficients);

@@ -60,10 +60,12 @@ Grid::Grid(const Model& model, std::size_t x, std::size_t y, const std::vector<R
       },
       [&](const Block& block, std::size_t first) {
         gate_weights(mixture, model.schema, block, work);
+        // Those before routing, which are smooth where picks change.
+        const mat& weight = work.gate_before.is_empty() ? work.gate : work.gate_before;
         for (uword i = 0; i < block.rows; ++i) {
           region_[first + i] = work.gate.row(i).index_max();
           for (uword k = 0; k < work.gate.n_cols; ++k)
-            log_gate_(k, first + i) = std::log(std::max(work.gate(i, k), 1e-300));
+            log_gate_(k, first + i) = std::log(std::max(weight(i, k), 1e-300));
         }
       });
 }

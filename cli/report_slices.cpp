@@ -34,8 +34,16 @@ void append(Json& list, const mat& values, uword column) {
 
 Json lists(std::size_t count) { return std::vector<Json>(count, Json::array()); }
 
+/// The model with every expert asked about every row: under routing the others' answers mean nothing.
+Model unrouted(const Model& model) {
+  Model out = model;
+  for (Mixture& member : out.members) member.routing = {};
+  return out;
+}
+
 /// Along the input for one target (j) that is a number.
 Json number_curves(const Model& model, const Column& column, const std::vector<double>& x) {
+  const Model all = unrouted(model);
   const uword experts = std::min(model.members.front().count(), kRegionsDrawn);
   Json mean = Json::array(), low = Json::array(), high = Json::array(), expert = lists(experts);
   const TypicalRow base = typical_row(model.schema);
@@ -52,7 +60,8 @@ Json number_curves(const Model& model, const Column& column, const std::vector<d
         append(mean, mat(p.mean), 0);
         append(low, reach, 0);
         append(high, reach, 1);
-        for (uword k = 0; k < experts; ++k) append(expert[k], p.component_mean, k);
+        const mat answers = predict(all, block).component_mean;
+        for (uword k = 0; k < experts; ++k) append(expert[k], answers, k);
       });
   return {{"target", short_name(model.schema.target.name)},
           {"mean", std::move(mean)},
@@ -180,12 +189,13 @@ std::vector<Json> class_effects(const Model& model, const EffectRows& rows, std:
 
 Json partial_effects(const Model& model, const Diagnosis& diagnosis, const std::vector<std::size_t>& inputs,
                      const std::vector<Range>& ranges) {
+  const Model all = unrouted(model);
   const uword experts = std::min(model.members.front().count(), kRegionsDrawn);
   std::vector<TypicalRow> typical;
   for (uword k = 0; k < experts; ++k) typical.push_back(typical_row(model.schema, diagnosis.regions[k]));
   std::vector<Model> marginals;
   for (uword j = 0; model.schema.targets() > 1 && j < model.schema.targets(); ++j)
-    marginals.push_back(marginal(model, j));
+    marginals.push_back(marginal(all, j));
   Json out = Json::array();
   for (const std::size_t input : inputs) {
     const Column& column = model.schema.inputs[input];
@@ -198,10 +208,10 @@ Json partial_effects(const Model& model, const Diagnosis& diagnosis, const std::
     };
     if (classifies(model)) {
       const std::vector<std::string>& labels = model.schema.target.labels;
-      std::vector<Json> effects = class_effects(model, rows, std::min(labels.size(), kMostDrawn));
+      std::vector<Json> effects = class_effects(all, rows, std::min(labels.size(), kMostDrawn));
       for (std::size_t c = 0; c < effects.size(); ++c) add(labels[c], std::move(effects[c]));
     } else if (marginals.empty()) {
-      add(model.schema.target.name, number_effects(model, rows));
+      add(model.schema.target.name, number_effects(all, rows));
     } else {
       for (const Model& each : marginals) add(each.schema.target.name, number_effects(each, rows));
     }

@@ -6,6 +6,7 @@
 
 #include "moekit/diagnose.hpp"
 #include "report_json.hpp"
+#include "report_rows.hpp"
 
 namespace moekit::cli {
 

@@ -84,5 +84,5 @@ function coefficientSection() {
   coefficientFigure(node, "expert", classes ? "Experts: log odds against the last class" : "Experts");
   coefficientFigure(node, "noise", "Logarithm of the experts' noise");
   coefficientFigure(node, "gate", `Gate: score against expert ${regionCount}`);
-  if (!node.querySelector("figure")) node.append(note("The experts are constants: their figures are in the partition."));
+  if (!node.querySelector("figure")) node.append(note("No slopes to show: the experts are constants, or networks."));
 }

@@ -65,6 +65,19 @@ function utilisationSection() {
       ({ region: of.expert, cells: [of.expert, percent(of.share), percent(of.rows_won), number(of.effective_rows, 5)] }))) });
 }
 
+/** Where rows do not go to every expert; routing.json has it expert by expert. */
+function routingSection() {
+  const { routing, experts } = data.summary;
+  if (routing.picks < 2 && experts === regionCount) return;
+  const node = section("routing", "Routing", note("Each row is answered by a few experts only. Load: how many rows an expert works on. routing.json of moekit diagnose has the figures of every expert."));
+  const facts = [fact("picks a row, at most", routing.picks), fact("load, squared coefficient of variation", number(routing.load_cv_squared)),
+    fact("largest load over the mean", number(routing.max_over_mean)), fact("entropy of the load", number(routing.load_entropy)),
+    fact("dead experts", routing.dead)];
+  if (routing.label_entropy > 0)
+    facts.push(fact("mutual information of experts and classes", number(routing.mutual_information), `of ${number(routing.label_entropy)} nats`));
+  node.append(el("dl", { class: "facts" }, facts));
+}
+
 function treeNode(experts) {
   if (experts.length === 1) return el("li", { class: "leaf" }, chip(experts[0]), " ", percent(data.summary.utilisation[experts[0] - 1].share));
   const key = [...experts].sort((a, b) => a - b).join(" ");

@@ -1,5 +1,5 @@
 // Regions: their colours, their chips, and the one that is highlighted in every plot and table.
-const regionCount = data.summary.experts;
+const regionCount = data.region_count;  // a product-key network is one, whatever its experts
 const regionsDrawn = Math.min(regionCount, 32);
 let picked = null;
 const listeners = [];

@@ -24,14 +24,14 @@ function fitSection() {
   const gain = fit.log_likelihood - fit.log_likelihood_one_expert;
   const node = section("fit", "What was fitted, and how well");
   const parts = [fact("rows here", number(summary.rows, 9)), fact("rows of training", number(model.rows, 9)),
-    fact("inputs", model.inputs), fact("experts", regionCount, `${model.family}, ${model.gate} gate`)];
+    fact("inputs", model.inputs), fact("experts", summary.experts, `${model.family}, ${model.gate} gate`)];
   node.append(el("dl", { class: "facts" }, parts));
   if (model.members > 1)
     node.append(note(`An ensemble of ${model.members} members, which disagree by ${number(summary.ensemble.spread)} ` +
       "on average. The partition shown here is that of the first, the fit to all rows."));
   node.append(el("h3", {}, "Training: beside a single expert"), table(
     ["", "#log-likelihood", "#AIC", "#BIC", "#parameters"],
-    [[`${regionCount} expert${regionCount > 1 ? "s" : ""}`, number(fit.log_likelihood, 7), number(fit.aic, 7),
+    [[`${summary.experts} expert${summary.experts > 1 ? "s" : ""}`, number(fit.log_likelihood, 7), number(fit.aic, 7),
       number(fit.bic, 7), `${number(fit.parameters)} (effective ${number(fit.effective_parameters)})`],
     ["1 expert, same options", number(fit.log_likelihood_one_expert, 7), "", "", ""]]));
   if (regionCount > 1)
@@ -111,7 +111,7 @@ function partitionSection() {
     note("A region is where an expert has weight; what is said of it weighs rows by that weight. ",
       "Typical: median (5 to 95 %) or share, and the difference from the other regions."));
   const { rules } = data.summary;
-  if (regionCount > 1)
+  if (data.regions.some(region => region.rule))
     node.append(note(`The rules come from a shallow tree that names the region of ${percent(rules.fidelity)} of the rows rightly` +
       (rules.fidelity < 0.9 ? ": the regions are no boxes, take the rules as hints." : ".")));
   const shown = data.regions.slice(0, 24);

@@ -31,7 +31,7 @@ struct Rule {
 /// Rules for the regions, from a shallow classification tree (Breiman, Friedman, Olshen & Stone 1984) that
 /// tells which expert has the largest gate weight.
 struct PartitionRules {
-  std::vector<Rule> regions;  ///< K; empty for more than 256 experts, for which no rules are sought
+  std::vector<Rule> regions;  ///< K; empty where none are sought: over 256 experts, product keys
   double fidelity = 0;        ///< share of the rows whose expert the whole tree names
   uword leaves = 0;
   std::uint64_t rows = 0;  ///< that the tree has seen: a sample of large tables

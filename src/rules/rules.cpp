@@ -200,6 +200,15 @@ struct RuleFinder::State {
   std::uint64_t limit = std::numeric_limits<std::uint64_t>::max(), seen = 0;
 };
 
+namespace {
+
+/// A product-key network is one region, whose rows differ in the neurons they use: nothing to tell apart.
+bool sought(const Model& model) {
+  return model.neurons.count == 0 && model.members.front().count() <= kMostRegions;
+}
+
+}  // namespace
+
 RuleFinder::RuleFinder(const Model& model) : model_(model), state_(std::make_shared<State>()) {
   const std::size_t inputs = std::max<std::size_t>(1, model.schema.inputs.size());
   state_->capacity = std::clamp<std::size_t>(kMostNumbers / inputs, 500, kMostRows);
@@ -207,8 +216,7 @@ RuleFinder::RuleFinder(const Model& model) : model_(model), state_(std::make_sha
 
 void RuleFinder::add(const Block& block, const Prediction& prediction) {
   State& s = *state_;
-  const uword regions = model_.members.front().count();
-  if (regions > kMostRegions) return;
+  if (!sought(model_)) return;
   const uword numeric = model_.schema.numeric_inputs(), categorical = model_.schema.categorical_inputs();
   for (uword i = 0; i < block.rows; ++i) {
     Kept row;
@@ -227,8 +235,8 @@ void RuleFinder::add(const Block& block, const Prediction& prediction) {
 }
 
 PartitionRules RuleFinder::rules() const {
+  if (!sought(model_)) return {};
   const uword regions = model_.members.front().count();
-  if (regions > kMostRegions) return {};
   const RowTable table(model_.schema, state_->rows, regions);
   const std::vector<Node> tree = grow_tree(table, kMostConditions);
   PartitionRules out;

@@ -35,7 +35,7 @@ const plotsOf = region => [...document.querySelectorAll("figure")].map(figure =>
 });
 
 async function clicks(page, label) {
-  const several = await page.evaluate(() => JSON.parse(document.getElementById("data").textContent).summary.experts > 1);
+  const several = await page.evaluate(() => JSON.parse(document.getElementById("data").textContent).region_count > 1);
   if (!several) return;
   const chips = page.locator("nav .chip");
   await chips.nth(1).click();
