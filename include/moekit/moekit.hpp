@@ -17,6 +17,7 @@
 #include "moekit/error.hpp"
 #include "moekit/evaluate.hpp"
 #include "moekit/experts.hpp"
+#include "moekit/explain.hpp"
 #include "moekit/fit.hpp"
 #include "moekit/flags.hpp"
 #include "moekit/gate.hpp"
