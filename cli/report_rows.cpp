@@ -30,7 +30,7 @@ ReportRow report_row(const Model& model, const Scored& scored, uword i, std::uin
   out.row = first + i;
   for (const std::vector<std::string>& column : rows.carried)
     out.id += (out.id.empty() ? "" : ", ") + shorten(column[i], kIdWidth);
-  out.expert = region_of(p, i);
+  out.expert = p.region(i);
   out.gate = p.gate(i, out.expert);
   out.entropy = of.gate_entropy;
   out.boundary = of.boundary;
@@ -99,7 +99,7 @@ void RowsToLookAt::add(const Model& model, const Scored& scored, std::uint64_t f
     if (!scored.extrapolation.is_empty() && scored.extrapolation[i] > 1)
       offer(far, scored.extrapolation[i], i);
     if (!p.has_target || std::isnan(p.log_density[i])) continue;
-    const uword chosen = region_of(p, i);
+    const uword chosen = p.region(i);
     const double gate = p.gate(i, chosen), responsibility = p.responsibility(i, chosen);
     if (gate > kSure && responsibility < kDenied) offer(other_region, gate - responsibility, i);
     if (classes && p.label[i] != static_cast<uword>(scored.rows.target[i]))

@@ -24,10 +24,6 @@ struct ReportRow {
   std::vector<double> target, mean, sd;  ///< each target; classes: code, predicted code, its probability
 };
 
-/// The region of row i, 0-based. A product-key network is one region whatever its neurons: `expert` counts
-/// those.
-inline uword region_of(const Prediction& p, uword i) { return p.expert[i] < p.gate.n_cols ? p.expert[i] : 0; }
-
 /// Row i of a scored block; `first`: index of the block's first row.
 ReportRow report_row(const Model& model, const Scored& scored, uword i, std::uint64_t first);
 

@@ -81,7 +81,7 @@ void ReportSums::add_gate(const Scored& scored, uword i, double w) {
   const PartitionRow row = partition_row(scored.prediction, i);
   const double most = std::log(static_cast<double>(experts_));
   entropy_[most > 0 ? bin_of(row.gate_entropy / most, kBins) : 0] += w;
-  uword first = region_of(scored.prediction, i), second = first;
+  uword first = scored.prediction.region(i), second = first;
   double runner_up = -1;
   for (uword k = 0; k < experts_; ++k) {
     const double inside = w * gate(i, k);

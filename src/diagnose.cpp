@@ -109,7 +109,7 @@ void Diagnoser::State::add_region(uword k, const Model& model, const Block& bloc
     const bool known_target = p.has_target && !std::isnan(p.log_density[i]);
     to.gate += inside;
     to.responsibility += known_target ? w * p.responsibility(i, k) : inside;
-    if (p.expert[i] == k) to.won += w;
+    if (p.region(i) == k) to.won += w;
     if (!known_target) continue;
     to.known += inside;
     if (classes) {

@@ -47,6 +47,7 @@ PartitionRules rules_for(const Case& of, const Region& region) {
     const Block block = of.rows.source.data(b).view();
     Prediction p;
     p.expert.set_size(block.rows);
+    p.gate.zeros(block.rows, of.model.members[0].count());
     for (uword i = 0; i < block.rows; ++i)
       p.expert[i] = region(block.numeric_column(0)[i], block.numeric_column(1)[i], block.level_column(0)[i]);
     finder.add(block, p);

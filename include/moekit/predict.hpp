@@ -28,6 +28,10 @@ struct Prediction {
   /// Of several targets: each by itself, from its marginal (targets.hpp). Then mean, sd and so on above are
   /// those of the first; log_density and responsibility are joint.
   std::vector<Prediction> targets;
+
+  /// The column of `gate` that is largest. A network of neurons behind product keys is one region, whatever
+  /// neuron answers most.
+  uword region(uword row) const { return gate.n_cols > 1 ? expert[row] : 0; }
 };
 
 /// Scores a block. Never NaN for rows that a reader lets pass.

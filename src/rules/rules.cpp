@@ -223,7 +223,7 @@ void RuleFinder::add(const Block& block, const Prediction& prediction) {
     row.key = Rng(0, kSampleStream, s.seen++).next();
     row.weight = block.weight ? block.weight[i] : 1.0;
     if (row.key > s.limit || !(row.weight > 0)) continue;
-    row.region = static_cast<std::uint32_t>(prediction.expert[i]);
+    row.region = static_cast<std::uint32_t>(prediction.region(i));
     for (uword j = 0; j < numeric; ++j) row.numeric.push_back(block.numeric_column(j)[i]);
     for (uword j = 0; j < categorical; ++j) row.levels.push_back(block.level_column(j)[i]);
     s.rows.push_back(std::move(row));
