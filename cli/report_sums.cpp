@@ -191,7 +191,7 @@ Json ReportSums::calibration() const {
     each["coverage"] = shares(of.covered_at, of.known);
     Json& regions = each["regions"] = Json::array();
     for (uword k = 0; k < experts_; ++k)
-      regions.push_back({{"coverage_90", share_of(of.covered[k], of.weight[k])}});
+      regions.push_back({{"coverage_90", json_number(of.covered[k] / of.weight[k])}});
     targets.push_back(std::move(each));
   }
   if (reliability_.empty()) return out;

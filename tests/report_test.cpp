@@ -205,6 +205,36 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("report: routed models, networks and product keys") {
+  const Workshop w;
+  REQUIRE(w.run("simulate --rows 600 --inputs 3 --experts 3 --seed 5 -q -o s.csv").code == 0);
+  const std::string common =
+      "train s.csv --target y --drop region --restarts 1 --max-iterations 5 --epochs 1 -q ";
+  REQUIRE(w.run(common + "--experts 6 --top-k 2 -o k.moe").code == 0);
+  REQUIRE(w.run(common + "--fit adam --expert mlp:3 --gate mlp:3 --experts 3 -o n.moe").code == 0);
+  REQUIRE(w.run(common + "--fit adam --gate product-key --experts 1024 -o p.moe").code == 0);
+  for (const std::string name : {"k", "n", "p"}) {
+    CAPTURE(name);
+    const Ran ran = w.run("diagnose " + name + ".moe s.csv -o " + name);
+    CAPTURE(ran.err);
+    REQUIRE(ran.code == 0);
+    const json data = data_of(w.read(name + "/report.html"));
+    CHECK(data["regions"].size() == data["region_count"]);
+    CHECK(data["summary"]["experts"] == (name == "k" ? 6 : name == "n" ? 3 : 1024));
+    for (const json& region : data["sample"]["region"]) CHECK(region <= data["region_count"]);
+    // What an expert says where it is not asked means nothing, so effects ask all of them: no jumps of a
+    // line.
+    if (name != "k") continue;
+    for (const json& effect : data["effects"])
+      for (const json& line : effect["of"][0]["regions"]) {
+        const double step = line[1].get<double>() - line[0].get<double>();
+        for (std::size_t i = 1; i < line.size(); ++i)
+          CHECK(line[i].get<double>() - line[i - 1].get<double>() ==
+                doctest::Approx(step).epsilon(0.01).scale(1));
+      }
+  }
+}
+
 TEST_CASE("report: a sample's memory does not grow with the columns") {
   moekit::Model model;
   for (const std::size_t columns : {3, 1000, 100000}) {

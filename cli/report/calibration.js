@@ -13,7 +13,7 @@ function drawReliability(width, points, labels, radius = () => 3) {
 }
 
 function drawRegionShares(width, points, truth, label) {
-  const shown = points.slice(0, regionsDrawn);
+  const shown = points.slice(0, regionsDrawn).filter(p => p.value !== null && p.known !== false);
   const low = Math.min(...shown.map(p => p.value), ...truth) - 0.03;
   const plot = P.plot(plotOptions(width, 50 + 20 * shown.length, {
     marginLeft: 34, x: { label, domain: [Math.max(0, low), 1], tickFormat: "%", ticks: 5, grid: true },
