@@ -44,6 +44,7 @@ void add_commands(CLI::App& program, Command& command) {
   add_report(program, command);
   add_inspect(program, command);
   add_explain(program, command);
+  add_compare(program, command);
   add_cv(program, command);
   add_simulate(program, command);
   add_layer(program, command);

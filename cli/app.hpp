@@ -10,6 +10,7 @@ void add_evaluate(CLI::App& program, Command& command);
 void add_diagnose(CLI::App& program, Command& command);
 void add_report(CLI::App& program, Command& command);
 void add_inspect(CLI::App& program, Command& command);
+void add_compare(CLI::App& program, Command& command);
 void add_explain(CLI::App& program, Command& command);
 void add_cv(CLI::App& program, Command& command);
 void add_simulate(CLI::App& program, Command& command);

@@ -5,9 +5,6 @@
 
 namespace moekit::cli {
 
-namespace {
-
-/// Of several targets the mean, each on its own scale.
 double squared_error(const Schema& schema, const Block& block, const Prediction& p, uword row) {
   if (schema.targets() == 1) return std::pow(block.target[row] - p.mean[row], 2);
   double sum = 0;
@@ -15,8 +12,6 @@ double squared_error(const Schema& schema, const Block& block, const Prediction&
     sum += std::pow((block.target_column(j)[row] - p.targets[j].mean[row]) / schema.target_at(j).sd, 2);
   return sum / static_cast<double>(schema.targets());
 }
-
-}  // namespace
 
 void HeldOutScores::add(const Model& model, const Source& held, const std::vector<std::uint64_t>& row,
                         const Compute& compute) {

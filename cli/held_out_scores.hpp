@@ -5,6 +5,9 @@
 
 namespace moekit::cli {
 
+/// (target - mean)^2 of a row; of several targets the mean, each on its own scale.
+double squared_error(const Schema& schema, const Block& block, const Prediction& p, uword row);
+
 /// What was predicted for every row while it was held out; filled fold by fold.
 struct HeldOutScores {
   explicit HeldOutScores(std::size_t rows) : nll(rows), loss(rows), weight(rows, 1.0) {}

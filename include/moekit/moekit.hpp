@@ -11,6 +11,7 @@
 #include "moekit/basis.hpp"
 #include "moekit/block.hpp"
 #include "moekit/checkpoint.hpp"
+#include "moekit/compare.hpp"
 #include "moekit/conformal.hpp"
 #include "moekit/csv.hpp"
 #include "moekit/diagnose.hpp"
