@@ -18,7 +18,7 @@ Table table(const std::string& file, const std::string& target, const std::vecto
   ReadOptions read;
   read.target = target;
   read.drop = drop;
-  return read_table(std::string(MOEKIT_DATA) + "/" + file, read);
+  return read_table(MOEKIT_DATA "/" + file, read);
 }
 
 /// From the very same start, by both.
