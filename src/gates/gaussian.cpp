@@ -117,9 +117,9 @@ void GaussianGate::set_factor(uword k, const mat& w) {
 void GaussianGate::select(std::span<const uword> from) {
   const arma::uvec columns(std::vector<uword>(from.begin(), from.end()));
   weights_.select(from);
-  centre_ = centre_.cols(columns).eval();
-  diagonal_ = diagonal_.cols(columns).eval();
-  lower_ = lower_.cols(columns).eval();
+  // One input has nothing below the diagonal, and Armadillo takes no columns of nothing.
+  for (mat* m : {&centre_, &diagonal_, &lower_})
+    *m = m->n_rows > 0 ? mat(m->cols(columns)) : mat(0, columns.n_elem);
 }
 
 std::vector<GateForm> GaussianGate::forms() const {
