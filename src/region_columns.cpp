@@ -5,8 +5,6 @@
 #include <limits>
 #include <numeric>
 
-#include "moekit/rng.hpp"
-
 namespace moekit {
 
 namespace {
@@ -56,8 +54,8 @@ RegionColumns::RegionColumns(const Schema& schema, uword regions)
       numeric_(schema.numeric_inputs()),
       sums_(schema.inputs.size(), std::vector<Sums>(regions)),
       weight_(regions, 0.0),
-      limit_(std::numeric_limits<std::uint64_t>::max()) {
-  capacity_ = std::clamp<std::size_t>(kMostNumbers / (numeric_ + regions), kLeastRows, kMostRows);
+      sample_(kSampleStream,
+              std::clamp<std::size_t>(kMostNumbers / (numeric_ + regions), kLeastRows, kMostRows)) {
   for (std::size_t j = 0; j < sums_.size(); ++j)
     for (Sums& s : sums_[j]) s.levels.assign(schema.inputs[j].levels.size() + 1, 0.0);
 }
@@ -96,20 +94,14 @@ void RegionColumns::add_levels(uword j, const Column& column, const Block& block
     for (uword i = 0; i < block.rows; ++i) sums_[j][k].levels[std::min(code[i], levels)] += inside(i, k);
 }
 
-/// Keeps the rows whose hashed index is small; when they are too many the bound is halved. So which rows are
-/// in the sample depends on their numbers alone, and each row is as likely as any other.
 void RegionColumns::sample(const Block& block, const mat& inside, std::uint64_t first) {
   for (uword i = 0; i < block.rows; ++i) {
-    const std::uint64_t key = Rng(0, kSampleStream, first + i).next();
-    if (key > limit_) continue;
+    const std::uint64_t key = sample_.key(first + i);
+    if (!sample_.wants(key)) continue;
     Sampled row{key, std::vector<double>(numeric_), std::vector<double>(regions_)};
     for (uword j = 0; j < numeric_; ++j) row.numeric[j] = block.numeric_column(j)[i];
     for (uword k = 0; k < regions_; ++k) row.weight[k] = inside(i, k);
-    sample_.push_back(std::move(row));
-    while (sample_.size() > capacity_) {
-      limit_ /= 2;
-      std::erase_if(sample_, [&](const Sampled& s) { return s.key > limit_; });
-    }
+    sample_.add(std::move(row));
   }
 }
 
@@ -140,17 +132,18 @@ void weighted_quantiles(const std::vector<double>& value, const std::vector<doub
 }  // namespace
 
 void RegionColumns::fill_quantiles(const Column& column, std::vector<RegionColumn>& out) const {
+  const std::vector<Sampled>& rows = sample_.rows();
   std::vector<std::size_t> order;
-  for (std::size_t i = 0; i < sample_.size(); ++i)
-    if (!std::isnan(sample_[i].numeric[column.index])) order.push_back(i);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (!std::isnan(rows[i].numeric[column.index])) order.push_back(i);
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    const double x = sample_[a].numeric[column.index], y = sample_[b].numeric[column.index];
-    return x != y ? x < y : sample_[a].key < sample_[b].key;
+    const double x = rows[a].numeric[column.index], y = rows[b].numeric[column.index];
+    return x != y ? x < y : rows[a].key < rows[b].key;
   });
   std::vector<double> value, weight(order.size());
-  for (const std::size_t i : order) value.push_back(sample_[i].numeric[column.index]);
+  for (const std::size_t i : order) value.push_back(rows[i].numeric[column.index]);
   for (uword k = 0; k < regions_; ++k) {
-    for (std::size_t i = 0; i < order.size(); ++i) weight[i] = sample_[order[i]].weight[k];
+    for (std::size_t i = 0; i < order.size(); ++i) weight[i] = rows[order[i]].weight[k];
     const double total = std::accumulate(weight.begin(), weight.end(), 0.0);
     if (total > 0) weighted_quantiles(value, weight, total, out[k]);
   }

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "moekit/diagnose.hpp"
+#include "row_sample.hpp"
 #include "running_moments.hpp"
 
 namespace moekit {
@@ -39,9 +40,7 @@ class RegionColumns {
   uword regions_, numeric_;              // regions, numeric inputs
   std::vector<std::vector<Sums>> sums_;  // input, region
   std::vector<double> weight_;           // region
-  std::vector<Sampled> sample_;
-  std::size_t capacity_;
-  std::uint64_t limit_;  // rows whose hash is at most this are in the sample
+  RowSample<Sampled> sample_;
 };
 
 }  // namespace moekit

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <limits>
 
-#include "moekit/rng.hpp"
+#include "row_sample.hpp"
 #include "rules/tree.hpp"
 
 namespace moekit {
@@ -195,9 +194,9 @@ std::string Rule::text() const {
 }
 
 struct RuleFinder::State {
-  std::vector<Kept> rows;
-  std::size_t capacity = kMostRows;
-  std::uint64_t limit = std::numeric_limits<std::uint64_t>::max(), seen = 0;
+  explicit State(std::size_t capacity) : sample(kSampleStream, capacity) {}
+  RowSample<Kept> sample;
+  std::uint64_t seen = 0;
 };
 
 namespace {
@@ -209,9 +208,9 @@ bool sought(const Model& model) {
 
 }  // namespace
 
-RuleFinder::RuleFinder(const Model& model) : model_(model), state_(std::make_shared<State>()) {
+RuleFinder::RuleFinder(const Model& model) : model_(model) {
   const std::size_t inputs = std::max<std::size_t>(1, model.schema.inputs.size());
-  state_->capacity = std::clamp<std::size_t>(kMostNumbers / inputs, 500, kMostRows);
+  state_ = std::make_shared<State>(std::clamp<std::size_t>(kMostNumbers / inputs, 500, kMostRows));
 }
 
 void RuleFinder::add(const Block& block, const Prediction& prediction) {
@@ -220,24 +219,20 @@ void RuleFinder::add(const Block& block, const Prediction& prediction) {
   const uword numeric = model_.schema.numeric_inputs(), categorical = model_.schema.categorical_inputs();
   for (uword i = 0; i < block.rows; ++i) {
     Kept row;
-    row.key = Rng(0, kSampleStream, s.seen++).next();
+    row.key = s.sample.key(s.seen++);
     row.weight = block.weight ? block.weight[i] : 1.0;
-    if (row.key > s.limit || !(row.weight > 0)) continue;
+    if (!s.sample.wants(row.key) || !(row.weight > 0)) continue;
     row.region = static_cast<std::uint32_t>(prediction.region(i));
     for (uword j = 0; j < numeric; ++j) row.numeric.push_back(block.numeric_column(j)[i]);
     for (uword j = 0; j < categorical; ++j) row.levels.push_back(block.level_column(j)[i]);
-    s.rows.push_back(std::move(row));
-    while (s.rows.size() > s.capacity) {
-      s.limit /= 2;
-      std::erase_if(s.rows, [&](const Kept& kept) { return kept.key > s.limit; });
-    }
+    s.sample.add(std::move(row));
   }
 }
 
 PartitionRules RuleFinder::rules() const {
   if (!sought(model_)) return {};
   const uword regions = model_.members.front().count();
-  const RowTable table(model_.schema, state_->rows, regions);
+  const RowTable table(model_.schema, state_->sample.rows(), regions);
   const std::vector<Node> tree = grow_tree(table, kMostConditions);
   PartitionRules out;
   out.rows = table.rows();
