@@ -115,13 +115,7 @@ void CoefficientPrior::add_fields(uword k, const char* const names[3], std::vect
 }
 
 void CoefficientPrior::select(const arma::uvec& from) {
-  if (precision_.n_rows == 0) {
-    for (mat* m : {&precision_, &effective_, &size_}) m->set_size(0, from.n_elem);
-    return;
-  }
-  precision_ = precision_.cols(from).eval();
-  effective_ = effective_.cols(from).eval();
-  size_ = size_.cols(from).eval();
+  for (mat* m : {&precision_, &effective_, &size_}) *m = columns_of(*m, from);
 }
 
 }  // namespace moekit

@@ -42,4 +42,9 @@ class SpdFactor {
   uword rank_ = 0;
 };
 
+/// Columns of m in this order, also where m has no rows: Armadillo then binds a null reference.
+inline mat columns_of(const mat& m, const arma::uvec& from) {
+  return m.n_rows > 0 ? mat(m.cols(from)) : mat(0, from.n_elem);
+}
+
 }  // namespace moekit

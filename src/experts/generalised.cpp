@@ -59,14 +59,7 @@ std::vector<Field> GeneralisedExperts::fields(uword k) {
 
 void GeneralisedExperts::select(std::span<const uword> from) {
   const arma::uvec index(std::vector<uword>(from.begin(), from.end()));
-  w_ = w_.cols(index).eval();
-  if (q() > 0) {
-    v_ = v_.cols(index).eval();
-    centre_ = centre_.cols(index).eval();
-  } else {
-    v_.set_size(0, index.n_elem);
-    centre_.set_size(0, index.n_elem);
-  }
+  for (mat* m : {&w_, &v_, &centre_}) *m = columns_of(*m, index);
   shape_ = shape_(index).eval();
   prior_.select(index);
   noise_prior_.select(index);

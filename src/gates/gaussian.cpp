@@ -117,9 +117,7 @@ void GaussianGate::set_factor(uword k, const mat& w) {
 void GaussianGate::select(std::span<const uword> from) {
   const arma::uvec columns(std::vector<uword>(from.begin(), from.end()));
   weights_.select(from);
-  // One input has nothing below the diagonal, and Armadillo takes no columns of nothing.
-  for (mat* m : {&centre_, &diagonal_, &lower_})
-    *m = m->n_rows > 0 ? mat(m->cols(columns)) : mat(0, columns.n_elem);
+  for (mat* m : {&centre_, &diagonal_, &lower_}) *m = columns_of(*m, columns);
 }
 
 std::vector<GateForm> GaussianGate::forms() const {
