@@ -93,4 +93,15 @@ int output_width() {
   return 80;
 }
 
+bool output_blocks() {
+  if (!isatty(STDOUT_FILENO)) return false;
+  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    const char* value = std::getenv(name);
+    if (!value || !*value) continue;
+    const std::string_view locale = value;
+    return locale.find("UTF-8") != locale.npos || locale.find("utf8") != locale.npos;
+  }
+  return false;
+}
+
 }  // namespace moekit::cli

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "console.hpp"
+#include "equations.hpp"
 #include "metrics_text.hpp"
 #include "prediction_rows.hpp"
 #include "text.hpp"
@@ -252,7 +254,12 @@ std::string diagnosis_text(const Model& model, const Diagnosis& d) {
   const bool classes = classifies(model);
   TextTable table;
   using enum TextTable::Align;
-  for (const char* heading : {"expert", "share", "rows"}) table.column(heading, right);
+  for (const char* heading : {"expert", "share"}) table.column(heading, right);
+  table.column("");
+  table.column("rows", right);
+  const bool blocks = output_blocks();
+  double largest = 0;
+  for (const Region& r : d.regions) largest = std::max(largest, r.share);
   for (uword j = 0; !classes && j < model.schema.targets(); ++j) {
     const std::string of =
         model.schema.targets() > 1 ? shorten(model.schema.target_at(j).name, 12) + " " : "";
@@ -265,6 +272,7 @@ std::string diagnosis_text(const Model& model, const Diagnosis& d) {
   for (std::size_t k = 0; k < std::min(kMost, d.regions.size()); ++k) {
     const Region& r = d.regions[k];
     std::vector<std::string> cells = {std::to_string(k + 1), percent(r.share),
+                                      bar(r.share, largest, kBarWidth, blocks),
                                       brief_amount(r.effective_rows)};
     for (const RegionTarget& t : r.targets) {
       if (classes) break;
@@ -279,7 +287,9 @@ std::string diagnosis_text(const Model& model, const Diagnosis& d) {
   std::string text = counted(d.rows, "row") + ", " + counted(d.regions.size(), "expert") + ", target " +
                      target_names(model.schema) + (d.has_target ? "" : " (not in the data)") + "\n" +
                      table.text();
+  constexpr std::size_t kMostEquations = 6, kMostTerms = 4;
   if (d.regions.size() > kMost) text += "... and " + counted(d.regions.size() - kMost, "more expert") + "\n";
+  text += expert_equations_text(model, static_cast<std::size_t>(output_width()), kMostTerms, kMostEquations);
   text += "boundary " + percent(d.boundary_share) + " of rows, gate entropy " +
           brief_amount(d.gate_entropy, 3) + ", largest share " + brief(d.max_over_mean, 3) +
           " times the mean\n";

@@ -26,16 +26,19 @@ std::string correlations_text(const std::vector<Coefficient>& terms) {
   return join(parts, ", ");
 }
 
+bool shows_errors(const Model& model, std::size_t coefficients) {
+  return model.standard_errors.kind != ErrorKind::none && coefficients <= kMostWithErrors;
+}
+
 }  // namespace
 
-std::string equations_text(const Model& model, std::size_t width, std::size_t most_terms,
-                           std::size_t most_experts) {
+std::string expert_equations_text(const Model& model, std::size_t width, std::size_t most_terms,
+                                  std::size_t most_experts) {
   const Target& target = model.schema.target;
   const bool classes = target.task == Task::classification;
   const uword experts = model.members.front().count();
   std::vector<Coefficient> all = coefficients(model);
-  const bool errors = model.standard_errors.kind != ErrorKind::none && all.size() <= kMostWithErrors;
-  if (!errors)
+  if (!shows_errors(model, all.size()))
     for (Coefficient& c : all) c.standard_error = std::nan("");
   std::string expert;
   const bool log_link = family_traits(model.family).log_link;
@@ -65,11 +68,17 @@ std::string equations_text(const Model& model, std::size_t width, std::size_t mo
     left = harmless("  " + left + " = ");
     expert += left + wrapped(linear_text(terms, most_terms), width, display_width(left), 6) + "\n";
   }
-  std::string text = expert;
   if (experts > most_experts && !expert.empty())  // networks have no equations
-    text += "  ... and " + counted(experts - most_experts, "more expert") + " (-v shows all)\n";
-  text += gate_text(model, width, most_terms, most_experts);
-  if (errors) text += wrapped(errors_legend(model.standard_errors), width, 0, 2) + "\n";
+    expert += "  ... and " + counted(experts - most_experts, "more expert") + " (-v shows all)\n";
+  return expert;
+}
+
+std::string equations_text(const Model& model, std::size_t width, std::size_t most_terms,
+                           std::size_t most_experts) {
+  std::string text = expert_equations_text(model, width, most_terms, most_experts) +
+                     gate_text(model, width, most_terms, most_experts);
+  if (shows_errors(model, coefficients(model).size()))
+    text += wrapped(errors_legend(model.standard_errors), width, 0, 2) + "\n";
   return text;
 }
 

@@ -140,13 +140,15 @@ Json fit_report_json(const FitRecord& record) {
   return json;
 }
 
-std::string experts_text(const Model& model, std::size_t most) {
+std::string experts_text(const Model& model, std::size_t most, bool blocks) {
   const Mixture& mixture = model.members.front();
   const bool spread = model.schema.target.task == Task::regression;
   TextTable table;
   table.column("expert", TextTable::Align::right);
   table.column("share", TextTable::Align::right);
+  table.column("");
   table.column("rows", TextTable::Align::right);
+  const double largest = mixture.share.empty() ? 0 : *std::ranges::max_element(mixture.share);
   std::vector<Value<ExpertFamily>> experts;  // of each target
   for (uword j = 0; spread && j < model.schema.targets(); ++j) {
     experts.emplace_back(mixture.experts->marginal(j));
@@ -155,6 +157,7 @@ std::string experts_text(const Model& model, std::size_t most) {
   }
   for (uword k = 0; k < mixture.count() && k < most; ++k) {
     std::vector<std::string> cells = {std::to_string(k + 1), percent(mixture.share[k]),
+                                      bar(mixture.share[k], largest, kBarWidth, blocks),
                                       brief_amount(mixture.share[k] * model.schema.total_weight)};
     for (uword j = 0; j < experts.size(); ++j)
       cells.push_back(brief(experts[j]->noise(k) * model.schema.target_at(j).sd, 4));

@@ -26,7 +26,8 @@ Json starts_json(const Provenance& provenance);
 /// The summary after training.
 std::string fit_summary(const FitRecord& record, bool verbose);
 /// Share, spread (regression) and effective rows of every expert.
-std::string experts_text(const Model& model, std::size_t most);
+/// `blocks`: shares as bars of block characters.
+std::string experts_text(const Model& model, std::size_t most, bool blocks = false);
 std::string starts_text(const Provenance& provenance);
 /// The sizes that --experts auto tried.
 std::string growth_text(const Model& model);

@@ -65,7 +65,8 @@ std::string inspect_text(const Model& model, const std::string& name, const Cons
   fit.row({"made by", "moekit " + p.version + ", data fingerprint " + hexadecimal(p.fingerprint)});
   text += "\n" + console.out_heading("Fit") + "\n" + fit.text(0, false) + options_text(p, width);
   for (const std::string& note : p.notes) text += wrapped("note: " + note, width, 0, 6) + "\n";
-  text += "\n" + console.out_heading("Experts") + "\n" + experts_text(model, all ? SIZE_MAX : 16);
+  text += "\n" + console.out_heading("Experts") + "\n" +
+          experts_text(model, all ? SIZE_MAX : 16, output_blocks());
   text += equations_text(model, width, all ? SIZE_MAX : 8, all ? SIZE_MAX : 16);
   if (!p.growth.empty())
     text += "\n" + console.out_heading("Growth") + ": mean log-likelihood of rows held back\n" +

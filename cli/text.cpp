@@ -43,6 +43,17 @@ std::string seconds_text(double seconds) {
 
 std::string percent(double share) { return brief_amount(100 * share, 3) + " %"; }
 
+std::string bar(double value, double most, std::size_t width, bool blocks) {
+  if (!(value > 0) || !(most > 0)) return {};
+  const double part = std::min(1.0, value / most) * static_cast<double>(width);
+  if (!blocks) return std::string(static_cast<std::size_t>(std::lround(part)), '#');
+  static constexpr const char* kEighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  const auto eighths = static_cast<std::size_t>(std::lround(8 * part));
+  std::string text;
+  for (std::size_t i = 0; i < eighths / 8; ++i) text += "█";
+  return text + kEighths[eighths % 8];
+}
+
 std::string counted(std::uint64_t n, std::string_view noun) {
   return std::to_string(n) + " " + std::string(noun) + (n == 1 ? "" : "s");
 }

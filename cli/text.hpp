@@ -15,6 +15,10 @@ std::string brief_amount(double value, int digits = 4);
 std::string seconds_text(double seconds);
 /// A share as per cent: "12.5 %".
 std::string percent(double share);
+inline constexpr std::size_t kBarWidth = 10;
+/// A bar of at most `width` characters for a value between 0 and `most`: blocks down to an eighth of a
+/// character, or '#' where `blocks` is false.
+std::string bar(double value, double most, std::size_t width, bool blocks);
 /// "1 row", "2 rows"; thousands are not separated, so that the number can be pasted.
 std::string counted(std::uint64_t n, std::string_view noun);
 
