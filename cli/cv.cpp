@@ -207,6 +207,7 @@ void add_cv(CLI::App& program, Command& command) {
   add_columns(*sub, args->fit.columns);
   sub->callback([args, sub, experts, folds, &command] {
     args->experts_given = experts->count() > 0;
+    args->fit.given = given_options(*sub);
     args->fit.restarts_given = sub->get_option("--restarts")->count() > 0;
     args->folds_given = folds->count() > 0;
     command.run = [args, &command](Console& console) { return run_cv(*args, command.common, console); };

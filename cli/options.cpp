@@ -132,6 +132,11 @@ void add_bases(CLI::App& command, FitArgs& args, const std::string& group) {
           "mlp:H1,H2 (a network with hidden layers so wide), neuron (with --gate product-key)"),
       "BASIS")
       ->check(expert_check());
+  add(command.add_option("--expert-basis", args.expert_basis,
+                         "what networks (--expert mlp:H) see of their inputs: linear, ramps (beside it, how "
+                         "far a value has come between neighbouring quantiles), additive, poly:P"),
+      "BASIS")
+      ->check(basis_check("constant"));
   add(command.add_option("--gate-basis", args.gate_basis,
                          "what the gate sees of its inputs: linear, additive, poly:P"),
       "BASIS")
@@ -160,6 +165,13 @@ void add_fit(CLI::App& command, FitArgs& args) {
                          "auto (text or two values: classification), regression, classification, count"),
       "TASK")
       ->check(one_of({"auto", "regression", "classification", "count"}))
+      ->capture_default_str();
+  add(command.add_option("--preset", args.preset,
+                         "readable: the defaults below; accurate: an ensemble of ten mixtures of networks "
+                         "(or of additive experts, for counts and several targets), for prediction rather "
+                         "than reading; options that are given win"),
+      "NAME")
+      ->check(one_of({"readable", "accurate"}))
       ->capture_default_str();
   add(command.add_option("--covariance", args.covariance,
                          "several targets: full, or independent within an expert (default: full for gaussian "
@@ -196,8 +208,8 @@ void add_fit(CLI::App& command, FitArgs& args) {
       ->capture_default_str();
   add(command.add_option(
           "--ensemble", fit.ensemble,
-          "members: one fit to all rows and the others to bootstrap samples; predictions are the "
-          "average of their densities"),
+          "members: one fit to all rows and the others to bootstrap samples (adam, sgd: each leaves out a "
+          "part of the rows and stops by it); predictions are the average of their densities"),
       "B")
       ->check(whole_number(1, 1000))
       ->capture_default_str();

@@ -42,8 +42,9 @@ struct FitArgs {
   std::vector<std::string> target;  ///< raw list
   ColumnArgs columns;
   std::string task = "auto";
+  std::string preset = "readable";
   std::string ridge = "auto";
-  std::string expert = "linear", gate_basis = "linear", noise = "constant";
+  std::string expert = "linear", expert_basis = "linear", gate_basis = "linear", noise = "constant";
   std::uint32_t bins = 0;
   std::vector<std::string> gate_columns, expert_columns;  ///< raw lists
   std::string init_column;
@@ -83,7 +84,9 @@ std::vector<std::string> column_names(const std::vector<std::string>& texts, con
                                       const CsvFormat& format);
 /// Widths of hidden layers of "mlp:64,32"; none for a basis. Errors: Errc::usage.
 std::optional<std::vector<uword>> hidden_widths(const std::string& expert);
-/// FitOptions with ridge, columns and seed filled in; needs the schema for the names of columns.
+/// The options of args.preset in place of those that were not given. Settings for accuracy: docs/defaults.md.
+FitArgs with_preset(FitArgs args, const Schema& schema);
+/// FitOptions with preset, ridge, columns and seed filled in; needs the schema for the names of columns.
 FitOptions fit_options(const FitArgs& args, const Common& common, const Schema& schema);
 /// Texts of a list option as names: a text that is a known name is taken whole, others are cut at commas.
 std::vector<std::string> names_in(const std::vector<std::string>& texts,

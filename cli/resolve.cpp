@@ -168,15 +168,17 @@ void take_gradient(const FitArgs& args, FitOptions& fit) {
 
 }  // namespace
 
-FitOptions fit_options(const FitArgs& args, const Common& common, const Schema& schema) {
+FitOptions fit_options(const FitArgs& asked, const Common& common, const Schema& schema) {
+  const FitArgs args = with_preset(asked, schema);
   FitOptions fit = args.fit;
   fit.seed = common.seed;
   fit.gate_columns = input_list("--gate-columns", args.gate_columns, schema);
   fit.expert_columns = input_list("--expert-columns", args.expert_columns, schema);
   // fit() would say the same, but a dry run does not get there.
-  if (const auto hidden = hidden_widths(args.expert))
+  if (const auto hidden = hidden_widths(args.expert)) {
     fit.hidden = *hidden;
-  else if (args.expert != "neuron")
+    fit.expert_basis = parse_basis(args.expert_basis);
+  } else if (args.expert != "neuron")
     fit.expert_basis = parse_basis(args.expert);
   fit.gate_basis = parse_basis(args.gate_basis);
   fit.noise_basis = parse_basis(args.noise);

@@ -177,6 +177,7 @@ void add_train(CLI::App& program, Command& command) {
       "  moekit train data/wages.csv --target wages --experts 3 --validation 0.2 -o wages.moe\n"
       "  moekit train data/boston.csv --target medv --conformal 0.25 -o boston.moe\n"
       "  moekit train data/mcycle.csv --target accel --gate tree --experts auto -o tree.moe\n"
+      "  moekit train data/mcycle.csv --target accel --preset accurate -o a.moe\n"
       "  moekit train data/faithful.csv --target eruptions --experts 2 --ridge 0 --report fit.json -o f.moe\n"
       "  moekit train data/mcycle.csv --target accel --expert additive --noise linear --ensemble 5 -o c.moe\n"
       "  moekit train data/patents.csv --target Patents --drop Company,RDS --family poisson --experts 3 -o "

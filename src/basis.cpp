@@ -6,6 +6,7 @@
 #include <map>
 
 #include "moekit/error.hpp"
+#include "simd/vector_math.hpp"
 
 namespace moekit {
 
@@ -18,15 +19,14 @@ std::string shifted(double knot) {
   return text;
 }
 
+std::string short_text(double value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.6g", value);
+  return text;
+}
+
 /// Far outside the training range a feature is held here, so that no product of features is infinite.
 constexpr double kFarthest = 1e100;
-
-void numeric_feature(const double* x, uword n, double center, double scale, double* out) {
-  for (uword i = 0; i < n; ++i) {
-    const double z = std::isnan(x[i]) ? 0.0 : (x[i] - center) / scale;
-    out[i] = std::clamp(z, -kFarthest, kFarthest);
-  }
-}
 
 void power_feature(const double* x, uword n, const Term& term, double* out) {
   for (uword i = 0; i < n; ++i) {
@@ -40,6 +40,13 @@ void power_feature(const double* x, uword n, const Term& term, double* out) {
 void hinge_feature(const double* x, uword n, const Term& term, double* out) {
   for (uword i = 0; i < n; ++i) {
     const double u = std::clamp((x[i] - term.knot) / term.width, 0.0, kFarthest);
+    out[i] = std::isnan(x[i]) ? 0.0 : (u - term.center) / term.scale;
+  }
+}
+
+void ramp_feature(const double* x, uword n, const Term& term, double* out) {
+  for (uword i = 0; i < n; ++i) {
+    const double u = std::clamp((x[i] - term.knot) / term.width, 0.0, 1.0);
     out[i] = std::isnan(x[i]) ? 0.0 : (u - term.center) / term.scale;
   }
 }
@@ -77,8 +84,10 @@ void Basis::features(const Schema& schema, const Block& block, mat& out) const {
       power_feature(x, block.rows, term, to);
     } else if (term.kind == Term::Kind::hinge) {
       hinge_feature(x, block.rows, term, to);
+    } else if (term.kind == Term::Kind::ramp) {
+      ramp_feature(x, block.rows, term, to);
     } else {
-      numeric_feature(x, block.rows, term.center, term.scale, to);
+      simd::standardise(x, block.rows, term.center, term.scale, kFarthest, to);
     }
   }
 }
@@ -111,6 +120,9 @@ std::string Basis::name(const Schema& schema, uword j) const {
   const Column& column = schema.inputs[term.column];
   if (term.kind == Term::Kind::numeric) return column.name;
   if (term.kind == Term::Kind::hinge) return "max(0, " + column.name + shifted(term.knot) + ")";
+  if (term.kind == Term::Kind::ramp)
+    return "ramp(" + column.name + ", " + short_text(term.knot) + " to " +
+           short_text(term.knot + term.width) + ")";
   if (term.kind == Term::Kind::power)
     return "(" + column.name + shifted(term.knot) + ")^" + std::to_string(term.degree);
   if (term.kind == Term::Kind::missing || term.level == column.levels.size())

@@ -76,6 +76,26 @@ void add_hinges(const Term& linear, const std::vector<double>& sorted, std::uint
   }
 }
 
+/// One ramp between neighbouring knots, the ends of the data among them, standardised.
+void add_ramps(const Term& linear, const std::vector<double>& sorted, std::uint32_t bins,
+               std::vector<Term>& terms) {
+  std::vector<double> knots = knots_of(sorted, bins);
+  knots.insert(knots.begin(), sorted.front());
+  knots.push_back(sorted.back());
+  for (std::size_t i = 0; i + 1 < knots.size(); ++i) {
+    Term t{Term::Kind::ramp, linear.column, 0, 0, 1};
+    t.knot = knots[i];
+    t.width = knots[i + 1] - knots[i];
+    double sum = 0, squares = 0;
+    for (const double x : sorted) sum += std::clamp((x - t.knot) / t.width, 0.0, 1.0);
+    t.center = sum / static_cast<double>(sorted.size());
+    for (const double x : sorted)
+      squares += std::pow(std::clamp((x - t.knot) / t.width, 0.0, 1.0) - t.center, 2);
+    t.scale = std::sqrt(squares / static_cast<double>(sorted.size()));
+    if (t.scale > 1e-10 && std::isfinite(t.scale)) terms.push_back(t);
+  }
+}
+
 void add_powers(const Term& linear, const std::vector<double>& sorted, std::uint32_t degree,
                 std::vector<Term>& terms) {
   for (std::uint32_t d = 2; d <= degree; ++d) {
@@ -99,6 +119,7 @@ BasisKind parse_basis(std::string_view text) {
   if (text == "constant") return {Form::constant};
   if (text == "linear") return {Form::linear};
   if (text == "additive") return {Form::additive};
+  if (text == "ramps") return {Form::ramps};
   if (text.starts_with("poly:")) {
     std::uint32_t degree = 0;
     const char* end = text.data() + text.size();
@@ -106,8 +127,9 @@ BasisKind parse_basis(std::string_view text) {
     if (error == std::errc{} && stop == end && degree >= 2 && degree <= kMostDegree)
       return {Form::polynomial, degree};
   }
-  throw Error(Errc::usage, "'" + std::string(text) +
-                               "' is no basis; known: constant, linear, poly:P (P from 2 to 9), additive");
+  throw Error(Errc::usage,
+              "'" + std::string(text) +
+                  "' is no basis; known: constant, linear, poly:P (P from 2 to 9), additive, ramps");
 }
 
 Basis make_basis(const BasisKind& kind, const Schema& schema, const Source& source,
@@ -122,6 +144,8 @@ Basis make_basis(const BasisKind& kind, const Schema& schema, const Source& sour
     if (t.kind != Term::Kind::numeric || values[t.column].empty()) continue;
     if (kind.form == BasisKind::Form::additive)
       add_hinges(t, values[t.column], bins, terms);
+    else if (kind.form == BasisKind::Form::ramps)
+      add_ramps(t, values[t.column], bins, terms);
     else
       add_powers(t, values[t.column], kind.degree, terms);
   }

@@ -11,13 +11,14 @@
 #include "moekit/rng.hpp"
 #include "moekit/version.hpp"
 #include "train/how_many.hpp"
+#include "train/member_rows.hpp"
 #include "train/select.hpp"
 
 namespace moekit {
 
 namespace {
 
-constexpr std::uint64_t kMemberStream = 0x656e73656d, kBootstrapStream = 0x626f6f74;
+constexpr std::uint64_t kMemberStream = 0x656e73656d;
 
 /// What gate, experts and their noise see.
 struct Bases {
@@ -247,17 +248,22 @@ Schema with_unit(Schema schema, const std::string& family) {
   return schema;
 }
 
-/// Rows drawn with replacement, in their order.
-std::vector<std::uint64_t> bootstrap_rows(std::uint64_t rows, std::uint64_t seed) {
-  Rng rng(seed, kBootstrapStream);
-  std::vector<std::uint64_t> chosen(rows);
-  for (std::uint64_t& row : chosen) row = rng.below(rows);
-  std::sort(chosen.begin(), chosen.end());
-  return chosen;
+/// The search that the model's figures come from: on all rows, or on those that the first member is given.
+Search first_member(const train::SearchTask& task, const Bases& bases, std::vector<std::string>& notes) {
+  if (!train::members_leave_out(task.options)) return search_experts(task, bases);
+  const train::MemberRows rows = train::member_rows(task.options, task.source, task.options.seed, 0);
+  notes.push_back(
+      "each member leaves out rows of its own and stops by them: the first, which the log-likelihood is "
+      "of, " +
+      std::to_string(rows.held.rows()) + " of " + std::to_string(task.source.rows()));
+  FitOptions options = task.options;
+  if (rows.held.rows() > 0) options.validation = &rows.held;
+  return search_experts({task.schema, rows.rows, options, task.compute, task.on_iteration, task.penalty},
+                        bases);
 }
 
-/// Members beside the first (bagging: Breiman 1996): each is fitted to rows drawn with replacement, from
-/// starts of its own, a third as many as the first had.
+/// Members beside the first: each is fitted to rows of its own, from starts of its own, a third as many as
+/// the first had.
 void add_members(const train::SearchTask& whole, const Bases& bases, Model& model) {
   std::vector<Mixture> members(static_cast<std::size_t>(whole.options.ensemble) - 1);
   std::vector<char> complete(members.size(), 0);
@@ -274,11 +280,12 @@ void add_members(const train::SearchTask& whole, const Bases& bases, Model& mode
     options.restarts = std::max(1, (options.restarts + 2) / 3);
     options.grow = false;
     options.experts = model.members.front().count();
-    const std::vector<std::uint64_t> rows = bootstrap_rows(whole.source.rows(), options.seed);
+    const train::MemberRows rows =
+        train::member_rows(whole.options, whole.source, options.seed, static_cast<int>(b) + 1);
     for (std::size_t i = 0; i < options.initial_region.size(); ++i)
-      options.initial_region[i] = whole.options.initial_region[rows[i]];
-    const MemorySource sample = take_rows(whole.source, rows);
-    const train::SearchTask task{whole.schema, sample, options, own, watch, whole.penalty};
+      options.initial_region[i] = whole.options.initial_region[rows.index[i]];
+    if (rows.held.rows() > 0) options.validation = &rows.held;
+    const train::SearchTask task{whole.schema, rows.rows, options, own, watch, whole.penalty};
     const Search found = search_experts(task, bases);
     members[b] = finished_member(found, task);
     complete[b] = !found.stopped;
@@ -329,7 +336,7 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& asked, c
   }
 
   const train::SearchTask task{model.schema, source, options, compute, on_iteration, penalty};
-  Search found = search_experts(task, bases);
+  Search found = first_member(task, bases, p.notes);
   p.notes.insert(p.notes.end(), found.notes.begin(), found.notes.end());
   const std::vector<std::string>& of_best = found.all.front().result.notes;
   p.notes.insert(p.notes.end(), of_best.begin(), of_best.end());

@@ -6,8 +6,8 @@
 namespace moekit {
 
 // Words of a model file, for both directions.
-inline constexpr std::string_view kTermKinds[] = {"intercept", "numeric", "missing",
-                                                  "level",     "power",   "hinge"};
+inline constexpr std::string_view kTermKinds[] = {"intercept", "numeric", "missing", "level",
+                                                  "power",     "hinge",   "ramp"};
 inline constexpr std::string_view kColumnKinds[] = {"numeric", "categorical"};
 inline constexpr std::string_view kTasks[] = {"regression", "classification", "count"};
 inline constexpr std::string_view kGateScores[] = {"softmax", "sigmoid", "hash"};

@@ -97,8 +97,11 @@ void SoftmaxRegression::add_gradient(const mat& x, const mat& prob, const mat& l
   if (c < 2) return;
   thread_local mat difference;
   difference.set_size(n, c);
-  for (uword a = 0; a < c; ++a)
-    for (uword i = 0; i < n; ++i) difference(i, a) = label(i, a) - weight[i] * prob(i, a);
+  for (uword a = 0; a < c; ++a) {
+    const double *y = label.colptr(a), *p = prob.colptr(a);
+    double* to = difference.colptr(a);
+    for (uword i = 0; i < n; ++i) to[i] = y[i] - weight[i] * p[i];
+  }
   add_products(x, difference, sums.data());
 }
 

@@ -78,6 +78,7 @@ TEST_CASE("parse_basis: what it takes, and what it says of anything else") {
   CHECK(parse_basis("constant").form == Form::constant);
   CHECK(parse_basis("linear").form == Form::linear);
   CHECK(parse_basis("additive").form == Form::additive);
+  CHECK(parse_basis("ramps").form == Form::ramps);
   for (std::uint32_t d = 2; d <= kMostDegree; ++d)
     CHECK(parse_basis("poly:" + std::to_string(d)) == BasisKind{Form::polynomial, d});
   for (const char* wrong : {"", "Linear", "poly", "poly:", "poly:1", "poly:10", "poly:2x", "poly:-2",
@@ -87,6 +88,7 @@ TEST_CASE("parse_basis: what it takes, and what it says of anything else") {
     CHECK(text.find("'" + std::string(wrong) + "'") != std::string::npos);
     CHECK(text.find("poly:P") != std::string::npos);
     CHECK(text.find("additive") != std::string::npos);
+    CHECK(text.find("ramps") != std::string::npos);
   }
 }
 
@@ -122,6 +124,46 @@ TEST_CASE("hinges and powers are plain formulas, with mean zero") {
   CHECK(basis_of("additive", rows, 5).size() == 3 + 2 * 4);
 }
 
+TEST_CASE("ramps are plain formulas, standardised, and add up to the way from the first knot to the last") {
+  const Rows rows = to_rows(table(700, 1));
+  const mat x = table(700, 1).x;
+  const Basis basis = basis_of("ramps", rows, 6);
+  const mat got = all_features(basis, rows);
+  REQUIRE(basis.size() == 3 + 2 * 6);
+  mat sum(700, 2, arma::fill::zeros);
+  for (uword j = 3; j < basis.size(); ++j) {
+    const Term& t = basis.terms()[j];
+    REQUIRE(t.kind == Term::Kind::ramp);
+    vec plain(700);
+    for (uword i = 0; i < 700; ++i) {
+      const double value = x(i, t.column), end = t.knot + t.width;
+      plain[i] = value <= t.knot ? 0 : value >= end ? 1 : (value - t.knot) / (end - t.knot);
+    }
+    CHECK(arma::abs(got.col(j) - (plain - arma::mean(plain)) / arma::stddev(plain, 1)).max() <= 1e-9);
+    sum.col(t.column) += t.width * plain;
+  }
+  for (uword c = 0; c < 2; ++c)
+    CHECK(arma::abs(sum.col(c) - (x.col(c) - x.col(c).min())).max() <= 1e-9 * arma::abs(x.col(c)).max());
+  // Coefficients in the units of the inputs say the same of a row.
+  const vec w = normal_matrix(basis.size(), 1, Rng(3, 3)).col(0), unit = basis.in_input_units(w);
+  for (uword i = 0; i < 700; i += 50) {
+    double direct = unit[0] + unit[1] * x(i, 0) + unit[2] * x(i, 1);
+    for (uword j = 3; j < basis.size(); ++j) {
+      const Term& t = basis.terms()[j];
+      direct += unit[j] * std::clamp((x(i, t.column) - t.knot) / t.width, 0.0, 1.0);
+    }
+    CHECK(direct == doctest::Approx(arma::dot(got.row(i), w)).epsilon(1e-9));
+  }
+}
+
+TEST_CASE("a model of ramps comes back from its file") {
+  const Rows rows = to_rows(curved(300, 5, 0.1, [](double v) { return std::floor(v); }));
+  const Model model = fitted(rows, "ramps", 8);
+  const Model again = parse_model(model_text(model), "test");
+  CHECK(again.members.front().expert_basis == model.members.front().expert_basis);
+  CHECK(log_likelihood(again, rows.source) == log_likelihood(model, rows.source));
+}
+
 TEST_CASE("names of powers and hinges") {
   Rows rows = to_rows(table(50, 2));
   const auto name = [&](Term::Kind kind, double knot, std::uint32_t degree) {
@@ -134,6 +176,7 @@ TEST_CASE("names of powers and hinges") {
   CHECK(name(Term::Kind::hinge, 3, 1) == "max(0, x - 3)");
   CHECK(name(Term::Kind::hinge, -2.5, 1) == "max(0, x + 2.5)");
   CHECK(name(Term::Kind::hinge, 0, 1) == "max(0, x - 0)");
+  CHECK(name(Term::Kind::ramp, 3, 1) == "ramp(x, 3 to 4)");
   CHECK(name(Term::Kind::power, 2, 2) == "(x - 2)^2");
   CHECK(name(Term::Kind::power, -1234567, 9) == "(x + 1.23457e+06)^9");
 }

@@ -220,3 +220,26 @@ TEST_CASE("standard input and compressed files are the same data") {
   CHECK(w.read("a.moe") == w.read("b.moe"));
   CHECK(w.read("a.moe") == w.read("c.moe"));
 }
+
+TEST_CASE("--preset accurate: the options that it stands for, unless they are given") {
+  const Workshop w;
+  const std::string quick = "--epochs 3 --ensemble 2";
+  model_of(w, "--preset accurate " + quick);
+  const std::string preset = learnt(w);
+  model_of(w, quick + " --expert mlp:64,64 --expert-basis ramps --gate mlp:32 --fit adam --batch-size 64");
+  CHECK(learnt(w) == preset);
+  model_of(w, "--preset accurate --expert mlp:8 " + quick);
+  CHECK(json_of(learnt(w)).at("hidden") == std::vector<int>{8});
+  model_of(w, "--preset readable --restarts 2");
+  const std::string readable = learnt(w);
+  model_of(w, "--restarts 2");
+  CHECK(learnt(w) == readable);
+  // Counts have no networks.
+  const std::string counts =
+      "data/patents.csv --target Patents --drop Company,RDS --family poisson --experts 2 ";
+  model_of(w, "--preset accurate --ensemble 2 --restarts 2 --max-iterations 20", counts);
+  const std::string additive = learnt(w);
+  model_of(w, "--expert additive --ensemble 2 --restarts 2 --max-iterations 20", counts);
+  CHECK(learnt(w) == additive);
+  CHECK(w.run("train data/mcycle.csv --target accel --preset best -o m.moe").code == 64);
+}

@@ -1,11 +1,13 @@
 // Ensembles: members, bits, and what the average of densities is worth.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "fit_helpers.hpp"
 #include "moekit/model_io.hpp"
 #include "moekit/predict.hpp"
+#include "train/member_rows.hpp"
 
 using namespace moekit;
 using namespace moekit::fit_testing;
@@ -191,6 +193,47 @@ TEST_CASE("a fit that is stopped still is a model") {
   REQUIRE(!model.members.empty());
   CHECK(model.members.size() <= 5);
   CHECK(std::isfinite(log_likelihood(model, rows.source)));
+}
+
+TEST_CASE("mini-batches: every member leaves out rows of its own, each row at most once, and stops by them") {
+  FitOptions o = ensemble(4);
+  o.method = Method::adam;
+  o.hidden = {6};
+  o.restarts = 1;
+  o.gradient.epochs = 60;
+  o.gradient.patience = 5;
+  const Rows rows = to_rows(piecewise(500, 2, 2, 11));
+  std::vector<int> left_out(500, 0);
+  for (int member = 0; member < 4; ++member) {
+    const train::MemberRows own = train::member_rows(o, rows.source, 17, member);
+    CHECK(own.rows.rows() + own.held.rows() == 500);
+    CHECK(own.held.rows() >= 20);
+    CHECK(own.held.rows() <= 90);
+    std::vector<int> here(500, 0);
+    for (const std::uint64_t row : own.index) ++here[row];
+    for (uword i = 0; i < 500; ++i) {
+      CHECK(here[i] <= 1);
+      left_out[i] += 1 - here[i];
+    }
+  }
+  CHECK(*std::max_element(left_out.begin(), left_out.end()) == 1);
+
+  const Model model = fit(rows.schema, rows.source, o);
+  REQUIRE(model.members.size() == 4);
+  CHECK_FALSE(same_bits(numbers(model.members[0]), numbers(model.members[1])));
+  const auto said = [&](const char* text) {
+    return std::any_of(model.provenance.notes.begin(), model.provenance.notes.end(),
+                       [&](const std::string& note) { return note.find(text) != std::string::npos; });
+  };
+  CHECK(said("leaves out rows of its own"));
+  CHECK(said("best on the held-out rows"));
+  // With a validation table all of them stop by that.
+  const MemorySource fresh = to_source(piecewise(200, 2, 2, 12));
+  o.validation = &fresh;
+  CHECK_FALSE(train::members_leave_out(o));
+  o.validation = nullptr;
+  o.method = Method::em;
+  CHECK_FALSE(train::members_leave_out(o));
 }
 
 TEST_CASE("less than one member is refused") {

@@ -1,9 +1,11 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "fit_helpers.hpp"
+#include "simd/layer.hpp"
 #include "simd/products.hpp"
 #include "simd/vector_math.hpp"
 
@@ -213,4 +215,65 @@ TEST_CASE("a row without a target has no likelihood") {
     simd::softmax_rows(in.memptr(), n, 3, out.memptr(), lse.memptr());
     for (const double v : lse) CHECK(std::isnan(v));
   }
+}
+
+TEST_CASE("standardising: the plain formula bit for bit, NaN is 0, far values are held") {
+  for (const std::size_t n : {0, 1, 7, 8, 9, 100}) {
+    std::vector<double> x = evenly(-3, 50, n + 2), out(n);
+    x.resize(n);
+    if (n > 5) {
+      x[1] = kNan;
+      x[2] = 1e300;
+      x[n - 1] = -1e300;
+    }
+    simd::standardise(x.data(), n, 2.5, 0.3, 1e100, out.data());
+    for (std::size_t i = 0; i < n; ++i)
+      CHECK(out[i] == (std::isnan(x[i]) ? 0.0 : std::clamp((x[i] - 2.5) / 0.3, -1e100, 1e100)));
+  }
+}
+
+TEST_CASE("weighted residuals and their sums") {
+  for (const std::size_t n : {0, 1, 5, 8, 29}) {
+    const std::vector<double> y = evenly(-1, 4, n + 2), m = evenly(2, -3, n + 2), r = evenly(0, 1, n + 2);
+    std::vector<double> e = m;
+    double weight = 10, squares = 20, right_weight = 10, right_squares = 20;
+    simd::weighted_residuals(y.data(), r.data(), n, e.data(), weight, squares);
+    for (std::size_t i = 0; i < n; ++i) {
+      CHECK(e[i] == r[i] * (y[i] - m[i]));
+      right_weight += r[i];
+      right_squares += r[i] * (y[i] - m[i]) * (y[i] - m[i]);
+    }
+    CHECK(e[n] == m[n]);
+    CHECK(weight == doctest::Approx(right_weight).epsilon(1e-14));
+    CHECK(squares == doctest::Approx(right_squares).epsilon(1e-14));
+  }
+}
+
+TEST_CASE("layers and their gradients are plain sums, for every shape") {
+  for (const uword outputs : {1, 7, 8, 33, 64})
+    for (const uword inputs : {1, 5, 9})
+      for (const uword n : {0, 1, 4, 6, 11}) {
+        CAPTURE(outputs);
+        CAPTURE(inputs);
+        CAPTURE(n);
+        const mat w = normal_matrix(outputs, inputs, Rng(1, 1)), x = normal_matrix(inputs, n, Rng(1, 2)),
+                  slope = normal_matrix(outputs, n, Rng(1, 3)),
+                  before = normal_matrix(outputs, inputs, Rng(1, 4));
+        const vec bias = normal_matrix(outputs, 1, Rng(1, 5)).col(0);
+        mat out(outputs, n), gradient = before;
+        simd::layer(w.memptr(), outputs, inputs, bias.memptr(), x.memptr(), n, out.memptr());
+        simd::add_outer(slope.memptr(), outputs, n, x.memptr(), inputs, gradient.memptr());
+        for (uword o = 0; o < outputs; ++o) {
+          for (uword i = 0; i < n; ++i) {
+            double sum = bias[o];
+            for (uword j = 0; j < inputs; ++j) sum += w(o, j) * x(j, i);
+            CHECK(out(o, i) == doctest::Approx(sum).epsilon(1e-12));
+          }
+          for (uword j = 0; j < inputs; ++j) {
+            double sum = before(o, j);
+            for (uword i = 0; i < n; ++i) sum += slope(o, i) * x(j, i);
+            CHECK(gradient(o, j) == doctest::Approx(sum).epsilon(1e-12));
+          }
+        }
+      }
 }

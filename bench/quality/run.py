@@ -26,9 +26,10 @@ from sets import SETS  # noqa: E402
 SETTINGS = {
     "defaults": "",
     "single": "--experts 8 --expert additive --noise linear",
-    "best": "--experts 8 --expert additive --noise additive --ensemble 10",
+    "additive": "--experts 8 --expert additive --noise additive --ensemble 10",
+    "accurate": "--preset accurate",
 }
-RECOMMENDED = "best"
+RECOMMENDED = "accurate"
 
 
 class Outcome:

@@ -12,7 +12,7 @@ inline constexpr std::uint32_t kMostDegree = 9;
 
 /// One column of the features that a gate or an expert sees.
 /// Its value is (raw - center) / scale; a value that is not known counts as the center, so it adds nothing.
-/// Of powers and hinges raw is a function of u = (x - knot) / width.
+/// Of powers, hinges and ramps raw is a function of u = (x - knot) / width.
 struct Term {
   enum class Kind {
     intercept,  ///< 1
@@ -21,17 +21,20 @@ struct Term {
     level,      ///< 1 where a categorical input has this level
     power,      ///< u^degree
     hinge,      ///< max(0, u): a change of slope at the knot
+    ramp,       ///< u between 0 and 1, flat outside: how far the value has come between two knots
   };
   Kind kind = Kind::intercept;
   std::uint32_t column = 0;  ///< index into Schema::inputs
   std::uint32_t level = 0;
   double center = 0, scale = 1;
-  double knot = 0, width = 1;  ///< powers and hinges
+  double knot = 0, width = 1;  ///< powers, hinges and ramps
   std::uint32_t degree = 1;    ///< powers
   bool operator==(const Term&) const = default;
 };
 /// Is the feature a curved function of its input?
-inline bool bends(const Term& t) { return t.kind == Term::Kind::power || t.kind == Term::Kind::hinge; }
+inline bool bends(const Term& t) {
+  return t.kind == Term::Kind::power || t.kind == Term::Kind::hinge || t.kind == Term::Kind::ramp;
+}
 
 /// What a gate or an expert sees of a row: p features, the intercept first. Numeric inputs are standardised,
 /// levels are centred only, so that a penalty means the same for every input and user's units never matter.
@@ -67,18 +70,20 @@ Basis linear_basis(const Schema& schema, const std::vector<std::string>& columns
 
 /// What a gate or an expert may see of its inputs.
 struct BasisKind {
-  enum class Form { constant, linear, polynomial, additive };
+  enum class Form { constant, linear, polynomial, additive, ramps };
   Form form = Form::linear;
   std::uint32_t degree = 2;  ///< polynomial
-  std::uint32_t bins = 0;    ///< additive: pieces of each curve; 0: by the number of rows
+  std::uint32_t bins = 0;    ///< additive, ramps: pieces of each curve; 0: by the number of rows
   bool operator==(const BasisKind&) const = default;
 };
-/// "constant", "linear", "poly:P" (P = 2 .. 9), "additive". Errors: Errc::usage.
+/// "constant", "linear", "poly:P" (P = 2 .. 9), "additive", "ramps". Errors: Errc::usage.
 BasisKind parse_basis(std::string_view text);
 
 /// The features of a kind on the named inputs (all if `columns` is empty). Additive: each numeric input has
 /// its linear term and hinges at quantiles of the rows, scaled so that equal priors on the changes of slope
-/// are a random walk of the slope (a second-difference smoothness prior).
+/// are a random walk of the slope (a second-difference smoothness prior). Ramps: the linear term and one ramp
+/// between neighbouring quantiles, standardised (piecewise-linear encoding: Gorishniy, Rubachev & Babenko
+/// 2022), which networks take irregular functions from better than from the value alone.
 Basis make_basis(const BasisKind& kind, const Schema& schema, const Source& source,
                  const std::vector<std::string>& columns, bool all_levels);
 

@@ -117,17 +117,8 @@ void GaussianExperts::add(const Batch& batch, const mat& responsibility, std::sp
   gram.zeros(pairs, count());
   add_weighted_grams(batch.expert, responsibility, gram.memptr());
   for (uword k = 0; k < count(); ++k) {
-    const double* r = responsibility.colptr(k);
-    double* e = residual.colptr(k);
-    double weight = 0, squares = 0;
-    for (uword i = 0; i < n; ++i) {
-      const double difference = batch.target[i] - e[i];
-      e[i] = r[i] * difference;
-      weight += r[i];
-      squares += e[i] * difference;
-    }
-    sums[k * stride()] += weight;
-    sums[k * stride() + 1] += squares;
+    simd::weighted_residuals(batch.target.memptr(), responsibility.colptr(k), n, residual.colptr(k),
+                             sums[k * stride()], sums[k * stride() + 1]);
   }
   mat score(p, count(), arma::fill::zeros);
   add_products(batch.expert, residual, score.memptr());

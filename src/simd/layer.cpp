@@ -10,55 +10,78 @@ namespace moekit::simd::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// R rows for V vectors of outputs (of `lanes` lanes, or fewer in the last).
+/// Where the values stand that a layer takes: that of row r and input j is x[r * row + j * step].
+template <class T>
+struct Values {
+  const T* x;
+  std::size_t row, step;
+};
+
+/// R rows for V vectors of outputs (of `lanes` lanes, or fewer in the last). Unrolled by hand: else GCC keeps
+/// the sums in memory.
 template <std::size_t R, std::size_t V, class D, class T>
-HWY_INLINE void Tile(D d, const T* w, std::size_t outputs, std::size_t inputs, const T* bias, const T* x,
-                     T* out) {
+HWY_INLINE void Tile(D d, const T* w, std::size_t outputs, std::size_t inputs, const T* bias, Values<T> from,
+                     bool add, T* out) {
   const std::size_t lanes = hn::Lanes(d);
   hn::Vec<D> sum[R][V];
+  HWY_UNROLL(8)
   for (std::size_t v = 0; v < V; ++v) {
     const auto begin = bias ? hn::LoadU(d, bias + v * lanes) : hn::Zero(d);
-    for (std::size_t r = 0; r < R; ++r) sum[r][v] = begin;
+    HWY_UNROLL(8)
+    for (std::size_t r = 0; r < R; ++r) sum[r][v] = add ? hn::LoadU(d, out + r * outputs + v * lanes) : begin;
   }
-  for (std::size_t j = 0; j < inputs; ++j)
+  for (std::size_t j = 0; j < inputs; ++j) {
+    HWY_UNROLL(8)
     for (std::size_t v = 0; v < V; ++v) {
       const auto weights = hn::LoadU(d, w + j * outputs + v * lanes);
+      HWY_UNROLL(8)
       for (std::size_t r = 0; r < R; ++r)
-        sum[r][v] = hn::MulAdd(hn::Set(d, x[r * inputs + j]), weights, sum[r][v]);
+        sum[r][v] = hn::MulAdd(hn::Set(d, from.x[r * from.row + j * from.step]), weights, sum[r][v]);
     }
-  for (std::size_t r = 0; r < R; ++r)
+  }
+  HWY_UNROLL(8)
+  for (std::size_t r = 0; r < R; ++r) {
+    HWY_UNROLL(8)
     for (std::size_t v = 0; v < V; ++v) hn::StoreU(sum[r][v], d, out + r * outputs + v * lanes);
+  }
 }
 
 template <std::size_t V, class D, class T>
-void Rows(D d, const T* w, std::size_t outputs, std::size_t inputs, const T* bias, const T* x,
-          std::size_t rows, T* out) {
+void Rows(D d, const T* w, std::size_t outputs, std::size_t inputs, const T* bias, Values<T> from,
+          std::size_t rows, bool add, T* out) {
   std::size_t r = 0;
-  for (; r + 4 <= rows; r += 4) Tile<4, V>(d, w, outputs, inputs, bias, x + r * inputs, out + r * outputs);
-  for (; r < rows; ++r) Tile<1, V>(d, w, outputs, inputs, bias, x + r * inputs, out + r * outputs);
+  for (; r + 4 <= rows; r += 4, from.x += 4 * from.row)
+    Tile<4, V>(d, w, outputs, inputs, bias, from, add, out + r * outputs);
+  for (; r < rows; ++r, from.x += from.row)
+    Tile<1, V>(d, w, outputs, inputs, bias, from, add, out + r * outputs);
 }
 
 template <class T>
-void LayerOf(const T* w, std::size_t outputs, std::size_t inputs, const T* bias, const T* x, std::size_t rows,
-             T* out) {
+void LayerOf(const T* w, std::size_t outputs, std::size_t inputs, const T* bias, Values<T> from,
+             std::size_t rows, bool add, T* out) {
   const hn::ScalableTag<T> d;
   const hn::CappedTag<T, 1> one;
   const std::size_t lanes = hn::Lanes(d);
   const auto at = [&](std::size_t o) { return bias ? bias + o : nullptr; };
   std::size_t o = 0;
   for (; o + 4 * lanes <= outputs; o += 4 * lanes)
-    Rows<4>(d, w + o, outputs, inputs, at(o), x, rows, out + o);
-  for (; o + lanes <= outputs; o += lanes) Rows<1>(d, w + o, outputs, inputs, at(o), x, rows, out + o);
-  for (; o < outputs; ++o) Rows<1>(one, w + o, outputs, inputs, at(o), x, rows, out + o);
+    Rows<4>(d, w + o, outputs, inputs, at(o), from, rows, add, out + o);
+  for (; o + lanes <= outputs; o += lanes)
+    Rows<1>(d, w + o, outputs, inputs, at(o), from, rows, add, out + o);
+  for (; o < outputs; ++o) Rows<1>(one, w + o, outputs, inputs, at(o), from, rows, add, out + o);
 }
 
 void LayerF64(const double* w, std::size_t outputs, std::size_t inputs, const double* bias, const double* x,
               std::size_t rows, double* out) {
-  LayerOf(w, outputs, inputs, bias, x, rows, out);
+  LayerOf(w, outputs, inputs, bias, Values<double>{x, inputs, 1}, rows, false, out);
+}
+void AddOuter(const double* a, std::size_t outputs, std::size_t n, const double* b, std::size_t inputs,
+              double* out) {
+  LayerOf<double>(a, outputs, n, nullptr, Values<double>{b, 1, inputs}, inputs, true, out);
 }
 void LayerF32(const float* w, std::size_t outputs, std::size_t inputs, const float* bias, const float* x,
               std::size_t rows, float* out) {
-  LayerOf(w, outputs, inputs, bias, x, rows, out);
+  LayerOf(w, outputs, inputs, bias, Values<float>{x, inputs, 1}, rows, false, out);
 }
 
 }  // namespace moekit::simd::HWY_NAMESPACE
@@ -69,6 +92,7 @@ namespace moekit::simd {
 
 HWY_EXPORT(LayerF64);
 HWY_EXPORT(LayerF32);
+HWY_EXPORT(AddOuter);
 
 void layer(const double* w, std::size_t outputs, std::size_t inputs, const double* bias, const double* x,
            std::size_t rows, double* out) {
@@ -77,6 +101,10 @@ void layer(const double* w, std::size_t outputs, std::size_t inputs, const doubl
 void layer(const float* w, std::size_t outputs, std::size_t inputs, const float* bias, const float* x,
            std::size_t rows, float* out) {
   HWY_DYNAMIC_DISPATCH(LayerF32)(w, outputs, inputs, bias, x, rows, out);
+}
+void add_outer(const double* a, std::size_t outputs, std::size_t n, const double* b, std::size_t inputs,
+               double* out) {
+  HWY_DYNAMIC_DISPATCH(AddOuter)(a, outputs, n, b, inputs, out);
 }
 
 }  // namespace moekit::simd

@@ -11,4 +11,9 @@ void layer(const double* w, std::size_t outputs, std::size_t inputs, const doubl
 void layer(const float* w, std::size_t outputs, std::size_t inputs, const float* bias, const float* x,
            std::size_t rows, float* out);
 
+/// out[o + j outputs] += sum_i a[o + i outputs] b[j + i inputs], i < n: the gradient of a layer's weights
+/// from the slopes of its outputs (outputs x n) and what went in (inputs x n).
+void add_outer(const double* a, std::size_t outputs, std::size_t n, const double* b, std::size_t inputs,
+               double* out);
+
 }  // namespace moekit::simd

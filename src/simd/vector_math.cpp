@@ -48,6 +48,45 @@ void LogInplace(double* x, std::size_t n) {
   map_inplace(x, n, [](D d, auto v) { return hn::Log(d, v); });
 }
 
+void Standardise(const double* HWY_RESTRICT x, std::size_t n, double center, double scale, double most,
+                 double* HWY_RESTRICT out) {
+  const D d;
+  const hn::CappedTag<double, 1> one;
+  const std::size_t lanes = hn::Lanes(d);
+  const auto kernel = [&](auto tag, std::size_t i) {
+    const auto v = hn::LoadU(tag, x + i);
+    const auto z = hn::Div(hn::Sub(v, hn::Set(tag, center)), hn::Set(tag, scale));
+    const auto held = hn::Min(hn::Max(z, hn::Set(tag, -most)), hn::Set(tag, most));
+    hn::StoreU(hn::IfThenElseZero(hn::Eq(v, v), held), tag, out + i);
+  };
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) kernel(d, i);
+  for (; i < n; ++i) kernel(one, i);
+}
+
+void WeightedResiduals(const double* HWY_RESTRICT y, const double* HWY_RESTRICT r, std::size_t n,
+                       double* HWY_RESTRICT e, double& weight, double& squares) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d);
+  auto weights = hn::Zero(d), sum = hn::Zero(d);
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto own = hn::LoadU(d, r + i), difference = hn::Sub(hn::LoadU(d, y + i), hn::LoadU(d, e + i));
+    const auto weighted = hn::Mul(own, difference);
+    hn::StoreU(weighted, d, e + i);
+    weights = hn::Add(weights, own);
+    sum = hn::MulAdd(weighted, difference, sum);
+  }
+  weight += hn::GetLane(hn::SumOfLanes(d, weights));
+  squares += hn::GetLane(hn::SumOfLanes(d, sum));
+  for (; i < n; ++i) {
+    const double difference = y[i] - e[i];
+    e[i] = r[i] * difference;
+    weight += r[i];
+    squares += e[i] * difference;
+  }
+}
+
 void GaussianLogDensity(const double* HWY_RESTRICT y, const double* HWY_RESTRICT m, double inverse,
                         double constant, double* HWY_RESTRICT out, std::size_t n) {
   const D d;
@@ -116,6 +155,8 @@ namespace moekit::simd {
 HWY_EXPORT(ExpInplace);
 HWY_EXPORT(LogInplace);
 HWY_EXPORT(GaussianLogDensity);
+HWY_EXPORT(Standardise);
+HWY_EXPORT(WeightedResiduals);
 HWY_EXPORT(SoftmaxRows);
 
 void exp_inplace(double* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(ExpInplace)(x, n); }
@@ -123,6 +164,13 @@ void log_inplace(double* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(LogInplace)(x,
 void gaussian_log_density(const double* y, const double* m, double inverse, double constant, double* out,
                           std::size_t n) {
   HWY_DYNAMIC_DISPATCH(GaussianLogDensity)(y, m, inverse, constant, out, n);
+}
+void standardise(const double* x, std::size_t n, double center, double scale, double most, double* out) {
+  HWY_DYNAMIC_DISPATCH(Standardise)(x, n, center, scale, most, out);
+}
+void weighted_residuals(const double* y, const double* r, std::size_t n, double* e, double& weight,
+                        double& squares) {
+  HWY_DYNAMIC_DISPATCH(WeightedResiduals)(y, r, n, e, weight, squares);
 }
 void softmax_rows(const double* log_joint, std::size_t n, std::size_t columns, double* responsibility,
                   double* lse) {

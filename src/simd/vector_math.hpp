@@ -10,6 +10,11 @@ void log_inplace(double* x, std::size_t n);
 /// out[i] = -0.5 ((y[i] - m[i]) * inverse)^2 + constant.
 void gaussian_log_density(const double* y, const double* m, double inverse, double constant, double* out,
                           std::size_t n);
+/// out[i] = (x[i] - center) / scale, held between -most and most; 0 where x[i] is NaN.
+void standardise(const double* x, std::size_t n, double center, double scale, double most, double* out);
+/// e[i] becomes r[i] (y[i] - e[i]); weight += sum_i r[i], squares += sum_i r[i] (y[i] - e[i])^2.
+void weighted_residuals(const double* y, const double* r, std::size_t n, double* e, double& weight,
+                        double& squares);
 /// Row-wise over K columns of length n (column k begins at log_joint + k * n):
 /// lse[i] = ln sum_k exp(log_joint[i, k]); responsibility[i, k] = exp(log_joint[i, k] - lse[i]).
 void softmax_rows(const double* log_joint, std::size_t n, std::size_t columns, double* responsibility,

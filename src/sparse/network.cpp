@@ -78,13 +78,15 @@ void Network::forward(const double* parameters, Work& work) const {
 void Network::backward(const double* parameters, const Work& work, mat slope, double* gradient) const {
   for (std::size_t l = begin_.size(); l-- > 0;) {
     const uword out = widths_[l + 1], in = widths_[l];
-    mat of_weights(gradient + begin_[l], out, in, false, true);
-    of_weights += slope * work.layer[l].t();
+    simd::add_outer(slope.memptr(), out, slope.n_cols, work.layer[l].memptr(), in, gradient + begin_[l]);
     if (l == 0) return;
     vec of_bias(gradient + begin_[l] + out * in, out, false, true);
     of_bias += arma::sum(slope, 1);
     const mat w(const_cast<double*>(parameters) + begin_[l], out, in, false, true);
-    slope = (w.t() * slope) % work.slope[l - 1];
+    const mat turned = w.t();
+    mat back(in, slope.n_cols);
+    simd::layer(turned.memptr(), in, out, nullptr, slope.memptr(), slope.n_cols, back.memptr());
+    slope = back % work.slope[l - 1];
   }
 }
 
