@@ -10,6 +10,7 @@
 #include "moekit/error.hpp"
 #include "moekit/rng.hpp"
 #include "moekit/version.hpp"
+#include "train/committee.hpp"
 #include "train/how_many.hpp"
 #include "train/member_rows.hpp"
 #include "train/select.hpp"
@@ -350,6 +351,13 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& asked, c
   note_separation(p, schema, closing);
   fill_criteria(p, mixture, found.all.front().result.sums.weight, closing.entropy);
   if (options.ensemble > 1 && !found.stopped) add_members(task, bases, model);
+  if (train::members_leave_out(options)) {
+    const double factor = train::narrow_noise(model.members, model.schema, source, compute);
+    if (factor < 1)
+      p.notes.push_back(
+          "the average of the members is nearer to the rows than one: their noise is taken times " +
+          std::to_string(factor));
+  }
   if (report) {
     report->status = p.status;
     report->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

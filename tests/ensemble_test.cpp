@@ -7,6 +7,7 @@
 #include "fit_helpers.hpp"
 #include "moekit/model_io.hpp"
 #include "moekit/predict.hpp"
+#include "train/committee.hpp"
 #include "train/member_rows.hpp"
 
 using namespace moekit;
@@ -239,4 +240,37 @@ TEST_CASE("mini-batches: every member leaves out rows of its own, each row at mo
 TEST_CASE("less than one member is refused") {
   const Rows rows = to_rows(piecewise(50, 2, 2, 10));
   CHECK_THROWS_WITH(fit(rows.schema, rows.source, ensemble(0)), doctest::Contains("--ensemble"));
+}
+
+TEST_CASE(
+    "networks whose densities are averaged have their noise narrowed by twice the spread of their means") {
+  const Rows rows = to_rows(piecewise(400, 2, 2, 13));
+  FitOptions o = ensemble(3);
+  o.method = Method::adam;
+  o.hidden = {6};
+  o.restarts = 1;
+  o.gradient.epochs = 20;
+  Model model = fit(rows.schema, rows.source, o);
+  // The factor again, from the members' predictions alone.
+  BlockData buffer;
+  const Block block = rows.source.read(0, buffer);
+  const double unit = rows.schema.target.sd;
+  mat means(400, 3), variances(400, 3);
+  for (std::size_t m = 0; m < 3; ++m) {
+    const Prediction own = predict(alone(model, m), block);
+    means.col(m) = own.mean / unit;
+    variances.col(m) = arma::square(own.sd / unit);
+  }
+  const double spread = arma::accu(arma::var(means, 1, 1)), noise = arma::accu(variances) / 3;
+  const std::vector<double> before = numbers(model.members[1]);
+  const double sd = model.members[1].experts->noise(0);
+  const double factor = train::narrow_noise(model.members, model.schema, rows.source, {});
+  CHECK(factor == doctest::Approx(std::sqrt(std::max(0.25, 1 - 2 * spread / noise))).epsilon(1e-9));
+  CHECK(factor < 1);
+  CHECK(model.members[1].experts->noise(0) == doctest::Approx(factor * sd).epsilon(1e-12));
+  CHECK_FALSE(same_bits(numbers(model.members[1]), before));
+  // Classes have no noise.
+  const Rows classes = to_rows(piecewise(200, 2, 2, 14, 2));
+  Model labels = fit(classes.schema, classes.source, o);
+  CHECK(train::narrow_noise(labels.members, labels.schema, classes.source, {}) == 1);
 }
