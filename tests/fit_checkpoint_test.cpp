@@ -111,8 +111,9 @@ TEST_CASE("a fit that is interrupted again and again ends in the same bits") {
     const std::string whole = fitted(t, nullptr);
     const std::string file = shop.file("c");
     int pieces = 0;
-    CHECK(in_pieces(t, file, t.threads == 1 ? 17 : 29, pieces) == whole);
-    CHECK(pieces > 2);
+    const bool epochs = t.options.method == Method::adam;
+    CHECK(in_pieces(t, file, epochs ? 3 : (t.threads == 1 ? 17 : 23), pieces) == whole);
+    CHECK(pieces > 1);
     std::filesystem::remove(file);
   }
 }
@@ -126,7 +127,7 @@ TEST_CASE("a fit that was killed goes on from whatever its file held, at every p
     for (const Trial& other : trials())
       if (other.name == name && other.threads == 1) t = other;
     t.options.restarts = 1;
-    t.options.experts = std::max<uword>(2, t.options.top_k);
+    t.options.experts = 3;
     const std::string file = shop.file("c");
     std::vector<std::string> kept;
     std::filesystem::remove(file);
@@ -146,9 +147,9 @@ TEST_CASE("a fit that was killed goes on from whatever its file held, at every p
   }
 }
 
-TEST_CASE("--experts auto and the bootstrap go on too") {
+TEST_CASE("--experts auto goes on too") {
   const Workshop shop;
-  Trial t{"auto", options(3, -1, 2), to_rows(piecewise(400, 2, 3, 1)), 2};
+  Trial t{"auto", options(3, -1, 2), to_rows(piecewise(250, 2, 2, 1)), 2};
   t.options.grow = true;
   t.options.max_iterations = 40;
   int pieces = 0;
