@@ -56,6 +56,7 @@ class MpiCommunicator final : public Communicator {
     in_pieces(values, [](double* at, int count) { MPI_Bcast(at, count, MPI_DOUBLE, 0, MPI_COMM_WORLD); });
   }
   void share(std::string& bytes) const override {
+    if (size_ == 1) return;  // MPI may not have begun
     unsigned long long size = bytes.size();
     MPI_Bcast(&size, 1, MPI_UNSIGNED_LONG_LONG, 0, MPI_COMM_WORLD);
     bytes.resize(size);
