@@ -80,6 +80,10 @@ void run_with_checkpoint(FitCheckpoint* checkpoint, const CheckpointArgs& args, 
     if (!interrupted() || ranks().rank() > 0) return;
     checkpoint->write();
   } catch (const Halted&) {  // it was written
+  } catch (const Error& e) {
+    // A fit reads nothing else that could be damaged.
+    if (e.code() != Errc::model_format) throw;
+    throw Error(e.code(), args.path + ": " + e.what() + "; remove it to begin anew");
   }
   console.note("interrupted: " + args.path + " keeps how far the fit is; go on with --resume");
   check_interrupted();

@@ -69,14 +69,13 @@ void FitCheckpoint::parse(const std::string& text) {
   const std::string_view body =
       std::string_view(text).substr(line == std::string::npos ? text.size() : line + 1);
   if (text.compare(0, text.size() - body.size(), header_of(body)) != 0)
-    throw Error(Errc::model_format,
-                path_ + ": damaged checkpoint: length or checksum is not what the first line says" + kRemedy);
+    throw Error(Errc::model_format, "damaged checkpoint: length or checksum is not what the first line says");
   Archive in(body);
   std::string version;
   in(version);
   if (version != kVersion)
     throw Error(Errc::model_format,
-                path_ + ": the checkpoint is of moekit " + version + ", this is " + kVersion + kRemedy);
+                "the checkpoint is of moekit " + version + ", which is not this one, " + kVersion);
   std::uint64_t count = 0;
   in(names_, values_, count);
   Archive::require(names_.size() == values_.size());
@@ -95,7 +94,11 @@ bool FitCheckpoint::load() {
   comm_.share(text);
   if (text.empty()) return false;
   const std::lock_guard lock(mutex_);
-  parse(text);
+  try {
+    parse(text);
+  } catch (const Error& e) {
+    throw Error(e.code(), path_ + ": " + e.what() + kRemedy);
+  }
   return true;
 }
 
@@ -126,7 +129,6 @@ std::optional<std::string> FitCheckpoint::find(std::uint64_t unit, bool finished
 }
 
 void FitCheckpoint::keep(std::uint64_t unit, bool finished, std::string bytes) {
-  if (!writes()) return;
   const std::lock_guard lock(mutex_);
   units_[unit] = {finished, std::move(bytes)};
   if (due_now()) write_now();
