@@ -8,6 +8,7 @@
 #include "moekit/error.hpp"
 #include "moekit/version.hpp"
 #include "output.hpp"
+#include "ranks.hpp"
 #include "text.hpp"
 
 namespace moekit::cli {
@@ -149,6 +150,9 @@ int parse_and_run(const std::vector<std::string>& arguments, Command& command, C
     throw Error(Errc::usage, describe(program, error));
   }
   check_repeated(current(program));
+  if (ranks().size() > 1 && !command.on_ranks)
+    throw Error(Errc::usage, "only moekit train runs on several ranks; leave mpirun out");
+  if (ranks().rank() > 0) command.common.quiet = true;
   console = Console(command.common);
   return command.run(console);
 }
@@ -167,31 +171,45 @@ CLI::App* add_command(CLI::App& program, const std::string& name, const std::str
   return sub;
 }
 
-int run_program(int argc, char** argv) {
-  install_signal_handlers();
-  Console console;
+namespace {
+
+/// The exit code; `message` becomes the reason of a failure.
+int run_guarded(const std::vector<std::string>& arguments, Console& console, std::string& message) {
   Command command;
   try {
-    return parse_and_run(std::vector<std::string>(argv + std::min(argc, 1), argv + argc), command, console);
+    begin_ranks();
+    return parse_and_run(arguments, command, console);
   } catch (const ClosedPipe&) {
     return 0;
   } catch (const Interrupted& interrupted) {
     console.clear_progress();
     return 128 + interrupted.signal;
   } catch (const Error& error) {
-    console.error(error.what());
+    message = error.what();
     return exit_code(error.code());
   } catch (const std::bad_alloc&) {
-    console.error("memory ran out; use fewer rows, columns or experts, or a larger machine");
-    return kInternal;
+    message = "memory ran out; use fewer rows, columns or experts, or a larger machine";
   } catch (const std::exception& error) {
-    console.error(std::string("internal error: ") + error.what() +
-                  "; please report it with the command line");
-    return kInternal;
+    message = std::string("internal error: ") + error.what() + "; please report it with the command line";
   } catch (...) {
-    console.error("internal error; please report it with the command line");
-    return kInternal;
+    message = "internal error; please report it with the command line";
   }
+  return kInternal;
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv) {
+  install_signal_handlers();
+  Console console;
+  std::string message;
+  const int code =
+      run_guarded(std::vector<std::string>(argv + std::min(argc, 1), argv + argc), console, message);
+  if (!message.empty()) {
+    wait_to_fail();
+    console.error(message);
+  }
+  return end_ranks(code);
 }
 
 }  // namespace moekit::cli

@@ -9,10 +9,11 @@ volatile std::sig_atomic_t terminal_line_open = 0;
 namespace {
 
 volatile std::sig_atomic_t sections = 0;
+volatile std::sig_atomic_t patient = 0;
 volatile std::sig_atomic_t waiting = 0;
 
 void on_signal(int signal) {
-  if (sections > 0) {
+  if (sections > 0 || (patient > 0 && waiting == 0)) {
     waiting = signal;
     return;
   }
@@ -40,6 +41,11 @@ void install_signal_handlers() {
 
 UninterruptedSection::UninterruptedSection() { sections = sections + 1; }
 UninterruptedSection::~UninterruptedSection() { sections = sections - 1; }
+
+SignalsWait::SignalsWait() { patient = patient + 1; }
+SignalsWait::~SignalsWait() { patient = patient - 1; }
+
+bool interrupted() { return waiting != 0; }
 
 void check_interrupted() {
   if (waiting) throw Interrupted{waiting};

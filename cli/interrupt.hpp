@@ -25,6 +25,18 @@ class UninterruptedSection {
   UninterruptedSection& operator=(const UninterruptedSection&) = delete;
 };
 
+/// While one lives, the first signal waits for work that looks at interrupted() now and then; a second one
+/// ends the program at once.
+class SignalsWait {
+ public:
+  SignalsWait();
+  ~SignalsWait();
+  SignalsWait(const SignalsWait&) = delete;
+  SignalsWait& operator=(const SignalsWait&) = delete;
+};
+
+/// Has a signal come that waits?
+bool interrupted();
 /// Throws Interrupted if a signal waited.
 void check_interrupted();
 

@@ -20,6 +20,7 @@ namespace moekit::cli {
 struct Command {
   Common common;
   std::function<int(Console&)> run;
+  bool on_ranks = false;  ///< does it know of several ranks?
 };
 
 /// How text becomes cells. Unset texts: found in the file, or the model's.

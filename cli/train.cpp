@@ -1,11 +1,15 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 
 #include "app.hpp"
+#include "checkpointing.hpp"
 #include "fit_report.hpp"
 #include "moekit/error.hpp"
 #include "moekit/model_io.hpp"
 #include "moekit/standard_errors.hpp"
 #include "output.hpp"
+#include "ranks.hpp"
 #include "training_table.hpp"
 
 namespace moekit::cli {
@@ -17,6 +21,7 @@ struct TrainArgs {
   std::string output, report, validation;
   double conformal = 0;  ///< 0: none
   std::string standard_errors = "auto";
+  CheckpointArgs checkpoint;
   bool dry_run = false;
 };
 
@@ -90,6 +95,10 @@ void check_args(const TrainArgs& args) {
   if (!args.validation.empty()) inputs.push_back(args.validation);
   check_output(args.output, inputs);
   check_output(args.report, inputs);
+  check_output(args.checkpoint.path, inputs);
+  if (!args.checkpoint.path.empty() &&
+      (args.checkpoint.path == args.output || args.checkpoint.path == args.report))
+    throw Error(Errc::usage, args.checkpoint.path + ": the checkpoint would be another output; name two");
   if (!args.report.empty() && args.report == args.output)
     throw Error(Errc::usage, args.report + ": model and report would be the same file; name two");
 }
@@ -111,7 +120,7 @@ void add_standard_errors(const TrainArgs& args, const Table& table, const FitOpt
                 "--standard-errors are of linear experts and gates at an optimum (--fit em or lbfgs, all "
                 "experts, likelihood); give none");
   ErrorReport report = standard_errors(model, table.source, choice, options, compute,
-                                       progress_of_fit(console, "standard errors: "));
+                                       stoppable(progress_of_fit(console, "standard errors: ")));
   model.standard_errors = std::move(report.errors);
   for (std::string& note : report.notes) model.provenance.notes.push_back(std::move(note));
 }
@@ -131,7 +140,12 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
       errors.kind != ErrorKind::bootstrap)
     throw Error(Errc::usage, "--standard-errors: under --lasso there is only the bootstrap; give bootstrap");
   Compute compute;
-  compute.threads = common.threads;
+  compute.threads = threads_of_rank(common.threads);
+  compute.comm = &ranks();
+  if (compute.comm->size() > 1 && args.fit.data == "-")
+    throw Error(Errc::usage, "standard input reaches one rank only; give a file");
+  const std::unique_ptr<FitCheckpoint> checkpoint =
+      args.dry_run ? nullptr : open_checkpoint(args.checkpoint, *compute.comm, console);
   Table table = read_training_table(args.fit, read_options(args.fit), console);
   FitOptions options = fit_options(args.fit, common, table.schema);
   options.grow = args.fit.experts == "auto";
@@ -151,17 +165,24 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
   }
 
   if (!held.empty()) options.validation = &held.rows;
+  options.checkpoint = checkpoint.get();
   FitReport report;
-  Model model = fit(table.schema, table.source, options, compute, progress_of_fit(console, "fit: "), &report);
-  model.provenance.options = args.fit.given;
-  if (args.conformal > 0) model.conformal = calibrate(model, calibration, compute);
-  add_standard_errors(args, table, options, model, compute, console);
+  Model model;
+  run_with_checkpoint(checkpoint.get(), args.checkpoint, console, [&] {
+    model = fit(table.schema, table.source, options, compute, stoppable(progress_of_fit(console, "fit: ")),
+                &report);
+    model.provenance.options = args.fit.given;
+    if (args.conformal > 0) model.conformal = calibrate(model, calibration, compute);
+    add_standard_errors(args, table, options, model, compute, console);
+  });
   console.clear_progress();
   for (const std::string& note : model.provenance.notes) console.note(note);
   FitRecord record{model, report, table.rows_read, table.notes, std::nullopt};
   record.notes.insert(record.notes.end(), model.provenance.notes.begin(), model.provenance.notes.end());
   if (!held.empty()) record.held_out = held.metrics(model);
+  if (compute.comm->rank() > 0) return 0;
   save(args, record);
+  if (checkpoint) ::unlink(args.checkpoint.path.c_str());
   console.print(fit_summary(record, console.verbose()));
   return 0;
 }
@@ -226,11 +247,14 @@ void add_train(CLI::App& program, Command& command) {
   sub->add_option("--report", args->report, "everything that the fit knows, as JSON (default: none)")
       ->type_name("FILE.json")
       ->group("Output");
+  add_checkpoint(*sub, args->checkpoint);
   add_columns(*sub, args->fit.columns);
   sub->callback([args, sub, experts, &command] {
     args->fit.experts_given = experts->count() > 0;
     args->fit.restarts_given = sub->get_option("--restarts")->count() > 0;
+    args->checkpoint.every_given = sub->get_option("--checkpoint-every")->count() > 0;
     args->fit.given = given_options(*sub);
+    command.on_ranks = true;
     command.run = [args, &command](Console& console) { return run_train(*args, command.common, console); };
   });
 }

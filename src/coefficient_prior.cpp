@@ -114,6 +114,12 @@ void CoefficientPrior::add_fields(uword k, const char* const names[3], std::vect
   if (k == 0) fields.push_back({names[2], {common_.memptr(), common_.n_elem}, Field::Kind::fixed});
 }
 
+void CoefficientPrior::state(Archive& archive) {
+  for (mat* m : {&precision_, &effective_, &size_}) archive.fixed(std::span(m->memptr(), m->n_elem));
+  archive.fixed(std::span(common_.memptr(), common_.n_elem));
+  archive(evidence_, ridge_, lasso_);
+}
+
 void CoefficientPrior::select(const arma::uvec& from) {
   for (mat* m : {&precision_, &effective_, &size_}) *m = columns_of(*m, from);
 }

@@ -44,6 +44,7 @@ class CoefficientPrior {
 
   /// The penalties as fields of expert k, their names after `prefix`.
   void add_fields(uword k, const char* const names[3], std::vector<Field>& fields);
+  void state(Archive& archive);
   void select(const arma::uvec& from);
 
  private:

@@ -7,6 +7,7 @@
 
 #include "collinear.hpp"
 #include "fit_check.hpp"
+#include "fit_identity.hpp"
 #include "moekit/error.hpp"
 #include "moekit/rng.hpp"
 #include "moekit/version.hpp"
@@ -336,6 +337,8 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& asked, c
     bases.expert = Basis();
   }
 
+  if (options.checkpoint)
+    options.checkpoint->begin(fit_identity(options, schema, source, p.fingerprint, compute));
   const train::SearchTask task{model.schema, source, options, compute, on_iteration, penalty};
   Search found = first_member(task, bases, p.notes);
   p.notes.insert(p.notes.end(), found.notes.begin(), found.notes.end());

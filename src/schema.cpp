@@ -64,18 +64,6 @@ struct Range {
   bool empty() const { return min > max; }
 };
 
-/// Every rank's values one after another: each rank adds its own to zeros.
-std::vector<double> gather(const std::vector<double>& mine, const Compute& compute) {
-  const int ranks = compute.comm->size();
-  if (ranks == 1) return mine;
-  std::vector<double> all(mine.size() * static_cast<std::size_t>(ranks), 0.0);
-  std::copy(mine.begin(), mine.end(),
-            all.begin() +
-                static_cast<std::ptrdiff_t>(mine.size() * static_cast<std::size_t>(compute.comm->rank())));
-  compute.comm->sum(all);
-  return all;
-}
-
 /// Least and greatest present value of each column.
 std::vector<Range> ranges(const Source& source, const Numbers& numbers, const Compute& compute) {
   const std::size_t lanes = std::min(kLanes, source.blocks());
@@ -98,23 +86,12 @@ std::vector<Range> ranges(const Source& source, const Numbers& numbers, const Co
     }
     of_lane[lane] = std::move(found);
   });
-  std::vector<double> mine(2 * columns);
-  for (uword j = 0; j < columns; ++j) {
-    Range r;
-    for (const auto& found : of_lane) {
-      r.min = std::min(r.min, found[j].min);
-      r.max = std::max(r.max, found[j].max);
-    }
-    mine[2 * j] = r.min;
-    mine[2 * j + 1] = r.max;
-  }
-  const std::vector<double> all = gather(mine, compute);
   std::vector<Range> result(columns);
-  for (std::size_t k = 0; k < all.size(); k += 2) {
-    Range& r = result[k / 2 % columns];
-    r.min = std::min(r.min, all[k]);
-    r.max = std::max(r.max, all[k + 1]);
-  }
+  for (uword j = 0; j < columns; ++j)
+    for (const auto& found : of_lane) {
+      result[j].min = std::min(result[j].min, found[j].min);
+      result[j].max = std::max(result[j].max, found[j].max);
+    }
   return result;
 }
 
@@ -215,21 +192,12 @@ std::vector<double> distinct_targets(const Source& source, uword target, const C
     }
     of_lane[lane].assign(seen.begin(), seen.end());
   });
-  const auto merge = [](std::vector<double>& values) {
-    std::sort(values.begin(), values.end());
-    values.erase(std::unique(values.begin(), values.end()), values.end());
-    if (values.size() > kMostDistinct) values.resize(kMostDistinct);
-  };
-  std::vector<double> mine;
-  for (const auto& values : of_lane) mine.insert(mine.end(), values.begin(), values.end());
-  merge(mine);
-  if (compute.comm->size() == 1) return mine;
-  const std::size_t own = mine.size();
-  mine.resize(kMostDistinct, own ? mine[0] : kNaN);
-  std::vector<double> all = gather(mine, compute);
-  std::erase_if(all, [](double v) { return std::isnan(v); });
-  merge(all);
-  return all;
+  std::vector<double> values;
+  for (const auto& own : of_lane) values.insert(values.end(), own.begin(), own.end());
+  std::sort(values.begin(), values.end());
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+  if (values.size() > kMostDistinct) values.resize(kMostDistinct);
+  return values;
 }
 
 /// The greatest h of which all values are multiples, found among decimal fractions with up to 9 digits; 0:
@@ -369,21 +337,17 @@ void measure(Schema& schema, const Source& source, const Compute& compute) {
 
 std::uint64_t fingerprint(const Schema& schema, const Source& source, const Compute& compute) {
   const BlockShape shape = source.shape();
-  std::vector<std::uint64_t> of_block(source.blocks());
-  parallel_for(source.blocks(), compute, [&](std::size_t i) {
-    BlockData buffer;
-    std::vector<std::uint64_t> hash;
-    of_block[i] = block_hash(source.read(i, buffer), shape, hash);
+  // Sixteen bits at a time sums of hashes are exact in doubles.
+  double part[4] = {0, 0, 0, 0};
+  sum_over(source, compute, part, [&]() -> Adder {
+    return [&, work = std::make_shared<std::vector<std::uint64_t>>()](const Block& block,
+                                                                      std::span<double> sums) {
+      const std::uint64_t hash = block_hash(block, shape, *work);
+      for (std::size_t k = 0; k < 4; ++k) sums[k] += static_cast<double>(hash >> (16 * k) & 0xFFFF);
+    };
   });
-  std::uint64_t rows = std::accumulate(of_block.begin(), of_block.end(), std::uint64_t{0});
-  if (compute.comm->size() > 1) {
-    // Sixteen bits at a time the sums over ranks are exact in doubles.
-    std::vector<double> parts(4);
-    for (std::size_t k = 0; k < 4; ++k) parts[k] = static_cast<double>(rows >> (16 * k) & 0xFFFF);
-    compute.comm->sum(parts);
-    rows = 0;
-    for (std::size_t k = 0; k < 4; ++k) rows += static_cast<std::uint64_t>(parts[k]) << (16 * k);
-  }
+  std::uint64_t rows = 0;
+  for (std::size_t k = 0; k < 4; ++k) rows += static_cast<std::uint64_t>(part[k]) << (16 * k);
   std::uint64_t texts = 0;
   for (const Column& column : schema.inputs) {
     texts = text_hash(texts, column.name);

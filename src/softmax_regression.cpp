@@ -74,6 +74,15 @@ void SoftmaxRegression::scores(const mat& x, const mat& prob, const mat& label, 
     out.cols(j * p, (j + 1) * p - 1) = x.each_col() % difference.col(j);
 }
 
+void SoftmaxRegression::state(Archive& archive) {
+  archive.fixed(std::span(u_.memptr(), u_.n_elem));
+  archive.fixed(precision());
+  archive.fixed(effective());
+  archive.fixed(std::span(trace_));
+  archive(evidence_, lasso_, least_, curvature_due_, updates_, grams_);
+  Archive::require(grams_.size() == gram_sums() || (grams_.empty() && curvature_due_));
+}
+
 std::size_t SoftmaxRegression::gram_sums() const {
   const uword c = classes();
   return packed_size(features()) * (exact() ? c * (c - 1) / 2 : (c > 1 ? c : 0));

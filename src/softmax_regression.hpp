@@ -34,6 +34,8 @@ class SoftmaxRegression {
   std::span<double> precision() { return precision_; }
   std::span<double> effective() { return effective_; }
 
+  void state(Archive& archive);
+
   /// Slopes under the evidence have this precision at least, `times` what is usual.
   void hold(double times) { least_ = times; }
 

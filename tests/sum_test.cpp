@@ -128,26 +128,6 @@ TEST_CASE("an exception of the adder or of the source reaches the caller after a
   }
 }
 
-TEST_CASE("several ranks: each adds its part once") {
-  class Doubling : public Communicator {
-   public:
-    int size() const override { return 2; }
-    void sum(std::span<double> values) const override {
-      ++calls;
-      for (double& v : values) v *= 2;  // the other rank has the same
-    }
-    mutable int calls = 0;
-  };
-  const ManyBlocks source(9);
-  const Doubling communicator;
-  std::vector<double> alone(2, 0.0), both(2, 0.0);
-  sum_over(source, {2}, alone, add_values);
-  sum_over(source, {2, &communicator}, both, add_values);
-  CHECK(communicator.calls == 1);
-  CHECK(both[0] == 2 * alone[0]);
-  CHECK(both[1] == 2 * alone[1]);
-}
-
 TEST_CASE("parallel_for does every task once and passes exceptions on") {
   for (const int threads : {0, 1, 3, 50}) {
     std::vector<std::atomic<int>> done(101);

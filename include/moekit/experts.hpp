@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "moekit/archive.hpp"
 #include "moekit/rng.hpp"
 #include "moekit/schema.hpp"
 
@@ -96,6 +97,9 @@ class ExpertFamily {
   virtual std::vector<Field> fields(uword k) = 0;
   /// Parameters beside fields(), of all experts; too many for a gradient of all.
   virtual std::vector<FloatField> float_fields() { return {}; }
+  /// Everything that the next update depends on, for a checkpoint: the fields, unless a family remembers more
+  /// from one update to the next. Shapes are those of the family that reads.
+  virtual void state(Archive& archive);
   /// New expert j is a copy of old expert from[j]: duplicate, drop, reorder.
   virtual void select(std::span<const uword> from) = 0;
   /// Coefficients of expert k: p x outputs (1, or classes - 1), on the features.

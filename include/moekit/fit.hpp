@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "moekit/fit_checkpoint.hpp"
 #include "moekit/gradient.hpp"
 #include "moekit/model.hpp"
 
@@ -44,6 +45,9 @@ struct FitOptions {
   RoutingRule::Score gate_score = RoutingRule::Score::softmax;
   uword shared_experts = 0;            ///< experts that answer for every row, beside the picks
   const Source* validation = nullptr;  ///< rows to stop by (adam, sgd), or none
+  /// Where the fit keeps what it has done so far and finds what it had done before, or none. A fit that is
+  /// asked to stop then throws Halted.
+  FitCheckpoint* checkpoint = nullptr;
 };
 
 /// The family that a fit will have: the one asked for, or the first that suits the task.
@@ -72,7 +76,7 @@ struct FitReport {
 
 /// Fits a mixture to the rows of `source`, whose columns `schema` describes (measured). Returns a whole model
 /// with provenance. Errors: Errc::usage (all problems of the options in one message), Errc::data (no rows),
-/// Errc::numeric.
+/// Errc::numeric; of the checkpoint: Errc::data, Errc::model_format, Errc::cannot_create, Errc::io.
 Model fit(const Schema& schema, const Source& source, const FitOptions& options, const Compute& compute = {},
           const OnIteration& on_iteration = {}, FitReport* report = nullptr);
 

@@ -32,6 +32,8 @@ class GateFamily {
   virtual uword count() const = 0;  ///< K
   virtual std::unique_ptr<GateFamily> clone() const = 0;
   virtual std::vector<Field> fields() = 0;
+  /// As of experts.
+  virtual void state(Archive& archive);
   /// New expert j takes the place of old expert from[j]: duplicate, drop, reorder.
   virtual void select(std::span<const uword> from) = 0;
   virtual std::vector<GateForm> forms() const = 0;

@@ -43,6 +43,11 @@ class GaussianExperts final : public ExpertFamily {
     prior_.add_fields(k, kPenalties, fields);
     return fields;
   }
+  void state(Archive& archive) override {
+    ExpertFamily::state(archive);
+    prior_.state(archive);
+    archive(floor_);
+  }
   void select(std::span<const uword> from) override {
     const arma::uvec index(std::vector<uword>(from.begin(), from.end()));
     w_ = w_.cols(index).eval();

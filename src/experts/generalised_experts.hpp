@@ -16,6 +16,12 @@ class GeneralisedExperts final : public ExpertFamily {
   uword count() const override { return w_.n_cols; }
   std::unique_ptr<ExpertFamily> clone() const override { return std::make_unique<GeneralisedExperts>(*this); }
   std::vector<Field> fields(uword k) override;
+  void state(Archive& archive) override {
+    ExpertFamily::state(archive);
+    prior_.state(archive);
+    noise_prior_.state(archive);
+    archive(floor_);
+  }
   void select(std::span<const uword> from) override;
   mat coefficients(uword k) const override { return w_.col(k); }
   vec noise_coefficients(uword k) const override { return q() > 0 ? vec(v_.col(k)) : vec(); }

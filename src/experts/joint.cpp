@@ -37,6 +37,9 @@ class JointExperts final : public ExpertFamily {
   uword targets() const override { return families_.size(); }
   std::unique_ptr<ExpertFamily> clone() const override { return std::make_unique<JointExperts>(*this); }
   std::vector<Field> fields(uword k) override;
+  void state(Archive& archive) override {
+    for (const auto& family : families_) family->state(archive);
+  }
   void select(std::span<const uword> from) override {
     for (const auto& family : families_) family->select(from);
   }

@@ -27,6 +27,9 @@ class LogisticExperts final : public ExpertFamily {
             {"precision", e.precision(), Field::Kind::fixed},
             {"effective", e.effective(), Field::Kind::fixed}};
   }
+  void state(Archive& archive) override {
+    for (SoftmaxRegression& expert : expert_) expert.state(archive);
+  }
   void select(std::span<const uword> from) override {
     std::vector<SoftmaxRegression> next;
     for (const uword k : from) next.push_back(expert_[k]);

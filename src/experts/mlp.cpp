@@ -36,6 +36,10 @@ class MlpExperts final : public ExpertFamily {
     if (classes_ == 0) all.push_back({"noise", {&noise_[k], 1}, Field::Kind::positive, floor_});
     return all;
   }
+  void state(Archive& archive) override {
+    ExpertFamily::state(archive);
+    archive(floor_, ridge_);
+  }
   void select(std::span<const uword> from) override {
     const arma::uvec index(std::vector<uword>(from.begin(), from.end()));
     weights_ = weights_.cols(index).eval();

@@ -43,6 +43,7 @@ class NeuronExperts final : public ExpertFamily {
             {"linear", bank_.linear()},
             {"neurons", bank_.neurons()}};
   }
+  void state(Archive& archive) override;
   void select(std::span<const uword> from) override {
     if (from.size() != 1 || from[0] != 0)
       throw Error(Errc::internal, "a network of neurons is one expert and cannot be cut");
@@ -104,6 +105,17 @@ class NeuronExperts final : public ExpertFamily {
   double noise_ = 1, floor_ = kLeastNoise;
   Moments moments_;
 };
+
+void NeuronExperts::state(Archive& archive) {
+  ExpertFamily::state(archive);
+  archive(noise_, floor_, moments_.squares, moments_.first, moments_.second, moments_.error, moments_.steps);
+  // Before the first step there are none.
+  const bool begun = !moments_.squares.empty();
+  const std::size_t dense =
+      begun ? bank_.queries().size() + bank_.keys().keys().size() + bank_.linear().size() : 0;
+  Archive::require(moments_.squares.size() == (begun ? shape_.count : 0));
+  Archive::require(moments_.first.size() == dense && moments_.second.size() == dense);
+}
 
 /// ln f of one row from the network's answer (C or 1), its slope by the answer (unless null) and by ln noise.
 double NeuronExperts::log_likelihood(const Batch& batch, uword row, double* answer, double* slope,

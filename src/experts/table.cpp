@@ -67,6 +67,12 @@ void ExpertFamily::add_gradient(const Batch& batch, const mat& weight, std::span
   }
 }
 
+void ExpertFamily::state(Archive& archive) {
+  for (uword k = 0; k < count(); ++k)
+    for (const Field& f : fields(k)) archive.fixed(f.values);
+  for (const FloatField& f : float_fields()) archive.fixed(f.values);
+}
+
 double ExpertFamily::sparse_step(const Batch&, const SparseStep&) {
   throw Error(Errc::internal, std::string(name()) + " experts have no sparse step");
 }

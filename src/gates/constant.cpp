@@ -15,6 +15,7 @@ class ConstantGate final : public GateFamily {
   uword count() const override { return weights_.count(); }
   std::unique_ptr<GateFamily> clone() const override { return std::make_unique<ConstantGate>(*this); }
   std::vector<Field> fields() override { return {{"contrasts", weights_.contrasts(), Field::Kind::free}}; }
+  void state(Archive& archive) override { weights_.state(archive); }
   void select(std::span<const uword> from) override { weights_.select(from); }
   std::vector<GateForm> forms() const override {
     const vec weight = arma::exp(weights_.log_weights());

@@ -56,6 +56,11 @@ class GaussianGate final : public GateFamily {
             {"pooled", {pooled_.memptr(), pooled_.n_elem}, Field::Kind::fixed},
             {"effective", {&effective_, 1}, Field::Kind::fixed}};
   }
+  void state(Archive& archive) override {
+    GateFamily::state(archive);
+    weights_.state(archive);
+    archive(held_);
+  }
   void select(std::span<const uword> from) override;
   std::vector<GateForm> forms() const override;
   double free_parameters() const override {

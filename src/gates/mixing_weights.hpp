@@ -16,6 +16,10 @@ class MixingWeights {
   uword count() const { return logit_.classes(); }
   std::span<double> contrasts() { return {logit_.u().memptr(), logit_.u().n_elem}; }
   vec log_weights() const;  ///< K
+  void state(Archive& archive) {
+    logit_.state(archive);
+    archive(extra_);
+  }
   void select(std::span<const uword> from);
   /// rows: K sums of responsibilities.
   void update(const vec& rows, const Penalty& penalty);

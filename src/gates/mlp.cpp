@@ -25,6 +25,10 @@ class MlpGate final : public GateFamily {
   uword count() const override { return experts_; }
   std::unique_ptr<GateFamily> clone() const override { return std::make_unique<MlpGate>(*this); }
   std::vector<Field> fields() override { return {{"weights", weights_, Field::Kind::free}}; }
+  void state(Archive& archive) override {
+    GateFamily::state(archive);
+    archive(ridge_);
+  }
   void select(std::span<const uword> from) override {
     weights_ = network_.select_outputs(weights_.data(), {from.begin(), from.end()});
     experts_ = from.size();

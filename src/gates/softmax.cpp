@@ -21,6 +21,7 @@ class SoftmaxGate final : public GateFamily {
             {"precision", regression_.precision(), Field::Kind::fixed},
             {"effective", regression_.effective(), Field::Kind::fixed}};
   }
+  void state(Archive& archive) override { regression_.state(archive); }
   void select(std::span<const uword> from) override {
     const mat theta = regression_.theta();
     SoftmaxRegression next(regression_.groups(), from.size(), false);

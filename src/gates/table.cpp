@@ -44,6 +44,10 @@ std::vector<uword> network_widths(std::string_view family) {
 
 }  // namespace
 
+void GateFamily::state(Archive& archive) {
+  for (const Field& f : fields()) archive.fixed(f.values);
+}
+
 mat GateFamily::coefficients() const {
   const std::vector<GateForm> all = forms();
   mat out;

@@ -31,6 +31,11 @@ class TreeGate final : public GateFamily {
   uword count() const override { return tree_.count(); }
   std::unique_ptr<GateFamily> clone() const override { return std::make_unique<TreeGate>(*this); }
   std::vector<Field> fields() override;
+  void state(Archive& archive) override {
+    archive.fixed(tree_.place());
+    archive.fixed(tree_.depth());
+    for (SoftmaxRegression& node : node_) node.state(archive);
+  }
   void select(std::span<const uword> from) override;
   std::vector<GateForm> forms() const override;
   double free_parameters() const override { return static_cast<double>(node_.size() * groups_.size()); }

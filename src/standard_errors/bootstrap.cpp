@@ -53,7 +53,16 @@ vec replicate_shift(const Model& model, const vec& centre, const Resampled& rows
   em.tolerance = std::min(em.tolerance, kTolerance);
   em.enough = 0;
   Mixture m = model.members.front();
-  const train::EmResult result = train::run_em(m, model.schema, rows, em, compute);
+  train::EmResult result;
+  const train::Unit unit = train::unit_of(fit.checkpoint, m, model.schema, rows, compute, em, fit.seed);
+  const auto finished = [&](Archive& archive) {
+    train::archive_mixture(archive, m);
+    train::archive_result(archive, result);
+  };
+  if (!unit.restore(finished)) {
+    result = train::run_em(m, model.schema, rows, em, compute, {}, unit);
+    unit.finish(finished);
+  }
   if (!usable(m, result, task.penalty)) return {};
   m.select(match_experts(model.members.front(), m, model.schema, source, compute));
   Model refit;
@@ -97,11 +106,10 @@ Bootstrap bootstrap(const Model& model, const Source& source, int replicates, co
     const std::lock_guard lock(mutex);
     ++done;
   };
-  if (source.rows() > kParallelRows) {
+  if (source.rows() > kParallelRows || compute.comm->size() > 1) {
     for (int i = 0; i < replicates; ++i) one(i, compute);
   } else {
-    Compute single = compute;
-    single.threads = 1;
+    const Compute single{1, &one_rank()};
     parallel_for(replicates, compute, [&](std::size_t i) { one(i, single); });
   }
 

@@ -20,6 +20,8 @@ constexpr double kAdamRate = 0.003, kSgdRate = 0.03, kRowRate = 0.02;
 /// much; in the last part of the epochs nobody begins again.
 constexpr double kDeadLoad = 0.01, kCopyNoise = 0.05, kReseedUntil = 0.7;
 constexpr std::uint64_t kReseedStream = 0x72657365;
+constexpr std::uint64_t kWatched =
+    64;  // batches between two looks at whether to stop, beside those after epochs
 
 double batch_weight(const BlockData& rows) {
   if (rows.weight.empty()) return static_cast<double>(rows.rows);
@@ -29,7 +31,7 @@ double batch_weight(const BlockData& rows) {
 class Descent {
  public:
   Descent(Mixture& m, const Schema& schema, const Source& source, const FitOptions& options,
-          const Penalty& penalty, const Compute& compute, const Watch& watch)
+          const Penalty& penalty, const Compute& compute, const Watch& watch, Unit unit)
       : m_(m),
         schema_(schema),
         source_(source),
@@ -37,6 +39,8 @@ class Descent {
         gradient_options_(options.gradient),
         compute_(compute),
         watch_(watch),
+        unit_(std::move(unit)),
+        best_(m),
         objective_(m, options.gradient, options.seed),
         shuffle_(source, options.seed, options.gradient.batch_size) {
     set_penalty(m_, penalty);
@@ -57,6 +61,10 @@ class Descent {
   double sparse_update(const Batch& batch);
   void move(double* values, std::size_t at, std::size_t n, double decay);
   double epoch(int index);
+  void step(const BlockData& rows, Batch& batch);
+  void visit(Archive& archive);
+  void save();
+  bool ends(double climbed);
   double held_out() const;
   void reseed(int epoch);
   void finish();
@@ -68,14 +76,21 @@ class Descent {
   const GradientOptions& gradient_options_;
   const Compute& compute_;
   const Watch& watch_;
+  Unit unit_;
+  Mixture best_;  // on the held-out rows
+  double best_score_ = -arma::datum::inf;
+  int best_epoch_ = 0;
   Objective objective_;
   Shuffle shuffle_;
   std::vector<double> gradient_, first_, second_;  // by parameter; second_: Adam's only
   std::vector<double> load_;                       // of the epoch, by expert
+  std::uint64_t batches_ = 0;                      // of the epoch so far
+  double sum_ = 0, weight_ = 0;                    // what they climbed, and of how much weight
   double slots_ = 0, dropped_ = 0;
   simd::AdamStep step_now_{.momentum = kMomentum, .squares = kSquares, .small = kSmall};
   std::uint64_t step_ = 0, steps_ = 0;
   bool sparse_ = false;  // the experts step by themselves
+  bool stop_ = false;    // as soon as the epoch is done with
   int reseeded_ = 0, last_reseed_ = 0;
   EmResult result_;
 };
@@ -141,40 +156,67 @@ double Descent::sparse_update(const Batch& batch) {
   return value;
 }
 
-/// One pass over the rows; what was climbed, a unit of weight.
+void Descent::step(const BlockData& rows, Batch& batch) {
+  m_.prepare(schema_, rows.view(), batch);
+  if (sparse_) {
+    sum_ += sparse_update(batch);
+    weight_ += batch_weight(rows);
+    return;
+  }
+  // The prior's slope first, times the batch's share of the rows.
+  std::fill(gradient_.begin(), gradient_.end(), 0.0);
+  add_prior_gradient(m_, objective_.gate_parameters(), std::span(gradient_).first(objective_.parameters()));
+  vec all(gradient_.data(), gradient_.size(), false, true);
+  all *= batch_weight(rows) / schema_.total_weight;
+  const double value = objective_.add(m_, batch, gradient_);
+  const double own = arma::accu(objective_.weights());
+  if (!(own > 0)) return;
+  sum_ += value;
+  weight_ += own;
+  update(own);
+  if (wants(gradient_options_, Balance::bias)) objective_.router().balance_step(m_.routing, schedule());
+  for (std::size_t k = 0; k < load_.size(); ++k) {
+    load_[k] += objective_.router().counts()[k];
+    slots_ += objective_.router().counts()[k];
+  }
+  dropped_ += objective_.router().dropped();
+}
+
+/// One pass over the rows, or the rest of one; what was climbed, a unit of weight.
 double Descent::epoch(int index) {
   shuffle_.begin_epoch(static_cast<std::uint64_t>(index));
-  std::fill(load_.begin(), load_.end(), 0.0);
   BlockData rows;
   Batch batch;
-  double sum = 0, weight = 0;
-  const bool bias = wants(gradient_options_, Balance::bias);
+  for (std::uint64_t i = 0; i < batches_; ++i) shuffle_.next(rows);
   while (shuffle_.next(rows)) {
-    m_.prepare(schema_, rows.view(), batch);
-    if (sparse_) {
-      sum += sparse_update(batch);
-      weight += batch_weight(rows);
-      continue;
-    }
-    // The prior's slope first, times the batch's share of the rows.
-    std::fill(gradient_.begin(), gradient_.end(), 0.0);
-    add_prior_gradient(m_, objective_.gate_parameters(), std::span(gradient_).first(objective_.parameters()));
-    vec all(gradient_.data(), gradient_.size(), false, true);
-    all *= batch_weight(rows) / schema_.total_weight;
-    const double value = objective_.add(m_, batch, gradient_);
-    const double own = arma::accu(objective_.weights());
-    if (!(own > 0)) continue;
-    sum += value;
-    weight += own;
-    update(own);
-    if (bias) objective_.router().balance_step(m_.routing, schedule());
-    for (std::size_t k = 0; k < load_.size(); ++k) {
-      load_[k] += objective_.router().counts()[k];
-      slots_ += objective_.router().counts()[k];
-    }
-    dropped_ += objective_.router().dropped();
+    step(rows, batch);
+    ++batches_;
+    if (!unit_.active()) continue;
+    const bool stop = batches_ % kWatched == 0 && watch_ &&
+                      !watch_(index + 1, result_.trace.empty() ? 0 : result_.trace.back());
+    if (stop || unit_.due()) save();
+    if (stop) unit_.halt();
   }
-  return weight > 0 ? sum / weight : 0;
+  unit_.count_pass();
+  const double climbed = weight_ > 0 ? sum_ / weight_ : 0;
+  batches_ = 0;
+  sum_ = weight_ = 0;
+  return climbed;
+}
+
+void Descent::visit(Archive& archive) {
+  archive_mixture(archive, m_);
+  archive_mixture(archive, best_);
+  archive_result(archive, result_);
+  for (std::vector<double>* v : {&first_, &second_, &load_}) archive.fixed(std::span(*v));
+  archive.fixed(std::span(objective_.noise().memptr(), objective_.noise().n_elem));
+  archive(best_score_, best_epoch_, batches_, sum_, weight_, slots_, dropped_, step_, reseeded_, last_reseed_,
+          objective_.router().calls());
+  Archive::require(batches_ <= shuffle_.batches());
+}
+
+void Descent::save() {
+  unit_.mark([&](Archive& archive) { visit(archive); });
 }
 
 double Descent::held_out() const {
@@ -239,39 +281,47 @@ void Descent::finish() {
                             " % of the picks of training found their expert full and were dropped");
 }
 
+/// After an epoch: is it the last?
+bool Descent::ends(double climbed) {
+  if (!std::isfinite(climbed)) return true;
+  stop_ = watch_ && !watch_(result_.passes, result_.trace.back());
+  if (stop_ && !unit_.active()) {
+    result_.status = EmResult::Status::stopped;
+    return true;
+  }
+  if (!options_.validation) return false;
+  const double score = held_out();
+  if (score > best_score_) {
+    best_score_ = score;
+    best_epoch_ = result_.passes;
+    best_ = m_;
+  } else if (result_.passes - best_epoch_ >= gradient_options_.patience) {
+    result_.status = EmResult::Status::converged;
+    return true;
+  }
+  return false;
+}
+
 EmResult Descent::run() {
   const int epochs = gradient_options_.epochs;
   steps_ = shuffle_.batches() * static_cast<std::uint64_t>(epochs);
-  Mixture best = m_;
-  double best_score = -arma::datum::inf;
-  int best_epoch = 0;
-  for (int index = 0; index < epochs; ++index) {
+  unit_.resume([&](Archive& archive) { visit(archive); });
+  while (result_.passes < epochs) {
+    const int index = result_.passes;
+    if (batches_ == 0) std::fill(load_.begin(), load_.end(), 0.0);
     const double climbed = epoch(index);
     result_.passes = index + 1;
     result_.trace.push_back(climbed * schema_.total_weight);
-    if (!std::isfinite(climbed)) break;
-    if (watch_ && !watch_(index + 1, result_.trace.back())) {
-      result_.status = EmResult::Status::stopped;
-      break;
-    }
-    if (options_.validation) {
-      const double score = held_out();
-      if (score > best_score) {
-        best_score = score;
-        best_epoch = index + 1;
-        best = m_;
-      } else if (index + 1 - best_epoch >= gradient_options_.patience) {
-        result_.status = EmResult::Status::converged;
-        break;
-      }
-    }
+    if (ends(climbed)) break;
     if (gradient_options_.reseed && objective_.router().routed() &&
         index + 1 < kReseedUntil * static_cast<double>(epochs))
       reseed(index);
+    if (stop_ || unit_.due()) save();
+    if (stop_) unit_.halt();
   }
   if (options_.validation) {
-    m_ = std::move(best);
-    result_.notes.push_back("the parameters are those after epoch " + std::to_string(best_epoch) + " of " +
+    m_ = std::move(best_);
+    result_.notes.push_back("the parameters are those after epoch " + std::to_string(best_epoch_) + " of " +
                             std::to_string(result_.passes) + ", the best on the held-out rows");
   } else if (result_.status == EmResult::Status::iteration_limit && std::isfinite(result_.trace.back())) {
     result_.status = EmResult::Status::converged;  // the schedule has run its course
@@ -283,8 +333,8 @@ EmResult Descent::run() {
 }  // namespace
 
 EmResult run_descent(Mixture& mixture, const Schema& schema, const Source& source, const FitOptions& options,
-                     const Penalty& penalty, const Compute& compute, const Watch& watch) {
-  return Descent(mixture, schema, source, options, penalty, compute, watch).run();
+                     const Penalty& penalty, const Compute& compute, const Watch& watch, Unit unit) {
+  return Descent(mixture, schema, source, options, penalty, compute, watch, std::move(unit)).run();
 }
 
 }  // namespace moekit::train

@@ -23,14 +23,21 @@ struct State {
 class EmRun {
  public:
   EmRun(const Schema& schema, const Source& source, const EmOptions& options, const Compute& compute,
-        const Watch& watch)
-      : schema_(schema), source_(source), options_(options), compute_(compute), watch_(watch) {}
+        const Watch& watch, Unit unit)
+      : schema_(schema),
+        source_(source),
+        options_(options),
+        compute_(compute),
+        watch_(watch),
+        unit_(std::move(unit)) {}
 
   EmResult run(Mixture& mixture);
 
  private:
   void evaluate(State& state);
   void accept(const State& state);
+  void begin(State& state, double& last);
+  void visit(Archive& archive, State& state, double& last);
   bool evidence() const { return options_.penalty.mode == Penalty::Mode::evidence; }
   bool spent() const { return stopped_ || result_.passes >= options_.max_passes; }
   Mixture updated(const State& from, bool refresh) const;
@@ -44,6 +51,7 @@ class EmRun {
   const EmOptions& options_;
   const Compute& compute_;
   const Watch& watch_;
+  Unit unit_;
   EmResult result_;
   bool stopped_ = false;
   int stretch_ = 0, cycles_ = 0;
@@ -58,7 +66,11 @@ void EmRun::evaluate(State& state) {
   // A parameter that is not a number must not hide behind the other experts' densities.
   if (!moving_parameters(state.mixture).is_finite()) state.objective = arma::datum::nan;
   ++result_.passes;
-  if (watch_ && !watch_(result_.passes, state.sums.log_likelihood)) stopped_ = true;
+  unit_.count_pass();
+  if (watch_ && !watch_(result_.passes, state.sums.log_likelihood)) {
+    unit_.halt();
+    stopped_ = true;
+  }
 }
 
 void EmRun::accept(const State& state) {
@@ -160,12 +172,27 @@ bool EmRun::cycle(State& state) {
   return true;
 }
 
-EmResult EmRun::run(Mixture& mixture) {
-  State state{mixture, {}, 0};
+/// The first pass, or the place where an interrupted run began its last cycle.
+void EmRun::begin(State& state, double& last) {
+  if (unit_.resume([&](Archive& archive) { visit(archive, state, last); }))
+    return em_pass(state.mixture, schema_, source_, compute_, state.sums);
   evaluate(state);
   accept(state);
-  double last = state.sums.joint();
+  last = state.sums.joint();
+}
+
+void EmRun::visit(Archive& archive, State& state, double& last) {
+  archive_mixture(archive, state.mixture);
+  archive_result(archive, result_);
+  archive(state.objective, last, stretch_, cycles_, refreshed_, refresh_next_, longest_, gain_);
+}
+
+EmResult EmRun::run(Mixture& mixture) {
+  State state{mixture, {}, 0};
+  double last = 0;
+  begin(state, last);
   while (std::isfinite(state.objective) && !spent()) {
+    unit_.mark([&](Archive& archive) { visit(archive, state, last); });
     if (!cycle(state)) {
       // Penalties of an earlier place can stand in the way: once more under those of this one.
       if (evidence() && !refreshed_ && !spent()) {
@@ -196,8 +223,8 @@ EmResult EmRun::run(Mixture& mixture) {
 }  // namespace
 
 EmResult run_em(Mixture& mixture, const Schema& schema, const Source& source, const EmOptions& options,
-                const Compute& compute, const Watch& watch) {
-  return EmRun(schema, source, options, compute, watch).run(mixture);
+                const Compute& compute, const Watch& watch, Unit unit) {
+  return EmRun(schema, source, options, compute, watch, std::move(unit)).run(mixture);
 }
 
 }  // namespace moekit::train

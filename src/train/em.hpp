@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "train/pass.hpp"
+#include "train/unit.hpp"
 
 namespace moekit::train {
 
@@ -37,8 +37,8 @@ using Watch = std::function<bool(int pass, double log_likelihood)>;
 /// iteration, accelerated by guarded extrapolation (SQUAREM: Varadhan & Roland 2008). With fixed penalties
 /// the objective (log-likelihood, with the gate's density of the features if it has one, and log prior) never
 /// falls: a step that lowers it is halved. Under the evidence the penalties are updated
-/// once a cycle of two passes; between two updates the same holds.
+/// once a cycle of two passes; between two updates the same holds. `unit`: goes on where it was interrupted.
 EmResult run_em(Mixture& mixture, const Schema& schema, const Source& source, const EmOptions& options,
-                const Compute& compute, const Watch& watch = {});
+                const Compute& compute, const Watch& watch = {}, Unit unit = {});
 
 }  // namespace moekit::train

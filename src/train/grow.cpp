@@ -69,8 +69,7 @@ Grower::Grower(const SearchTask& task, const Mixture& prototype, const Source& r
 
 /// Fits `c` to the rows from a partition; its log-likelihood less the parameters that it takes.
 double Grower::fit_alone(Candidate& c, const Source& rows, const std::vector<std::uint32_t>& region) const {
-  Compute single = compute_;
-  single.threads = 1;
+  const Compute single{1, &one_rank()};
   fit_regions(c.mixture, task_, rows, single, region);
   run(c, task_, rows, single, kLocalPasses, watch_);
   const double worth = c.result.sums.joint() - c.mixture.effective_parameters();
@@ -179,8 +178,7 @@ void Grower::drop() {
   };
   std::vector<double> left(count);
   parallel_for(count, compute_, [&](std::size_t k) {
-    Compute single = compute_;
-    single.threads = 1;
+    const Compute single{1, &one_rank()};
     Mixture without = mixture();
     without.select(others(k));
     PassSums sums;

@@ -21,14 +21,15 @@ constexpr int kWindow = 4;
 class LbfgsRun {
  public:
   LbfgsRun(Mixture& m, const Schema& schema, const Source& source, const EmOptions& options,
-           const GradientOptions& gradient, const Compute& compute, const Watch& watch)
+           const GradientOptions& gradient, const Compute& compute, const Watch& watch, Unit unit)
       : m_(m),
         schema_(schema),
         source_(source),
         options_(options),
         gradient_(gradient),
         compute_(compute),
-        watch_(watch) {}
+        watch_(watch),
+        unit_(std::move(unit)) {}
 
   EmResult run();
 
@@ -39,7 +40,13 @@ class LbfgsRun {
   }
   void refresh_penalties();
   bool stretch(int most);
+  void sum_rows(Mixture& at, std::span<double> total);
   double evaluate(const double* x, double* g);
+  void visit(Archive& archive);
+  void mark();
+  bool resume();
+  void begin_stretch();
+  bool watch(double value);
   int progress(double value);
   void finish();
 
@@ -58,15 +65,57 @@ class LbfgsRun {
   int stretch_ = 0;
   bool settled_ = false, stopped_ = false;
   std::exception_ptr failure_;
+  double last_ = -arma::datum::inf;  // joint log-likelihood after the last stretch
+  // The state when this stretch began, the sums over the rows of its evaluations, and how many of those were
+  // used.
+  std::vector<double> known_;
+  std::string begin_;
+  std::size_t used_ = 0;
+  bool again_ = false;  // was the last evaluation one of those?
+  Unit unit_;
 };
 
-/// Minus the objective and its gradient.
-double LbfgsRun::evaluate(const double* x, double* g) {
-  Mixture at = m_;
-  const vec values(const_cast<double*>(x), size_, false, true);
-  set_moving_parameters(at, values);
-  const std::size_t size = values.n_elem;
-  std::vector<double> total(size + 2, 0.0);
+/// The first evaluations of a stretch do without the later ones, so there may be a limit.
+constexpr std::size_t kMostKnown = std::size_t{1} << 24;
+
+/// Where a stretch begins.
+void LbfgsRun::visit(Archive& archive) {
+  archive_mixture(archive, m_);
+  archive_result(archive, result_);
+  archive(weight_, small_, prior_, stretch_, settled_, last_);
+}
+
+/// The place where the stretch began, and what was evaluated since.
+void LbfgsRun::mark() {
+  unit_.mark([&](Archive& archive) { archive(begin_, known_); });
+}
+
+/// At the beginning of a stretch: an interrupted one, or a new one.
+bool LbfgsRun::resume() {
+  const bool resumed = unit_.resume([&](Archive& archive) { archive(begin_, known_); });
+  if (!resumed) return false;
+  Archive archive(begin_);
+  visit(archive);
+  return true;
+}
+
+void LbfgsRun::begin_stretch() {
+  known_.clear();
+  if (!unit_.active()) return;
+  Archive archive;
+  visit(archive);
+  begin_ = archive.take();
+}
+
+/// Of the objective: its gradient, its value and the weight of the rows.
+void LbfgsRun::sum_rows(Mixture& at, std::span<double> total) {
+  again_ = known_.size() - used_ >= total.size();
+  if (again_) {
+    std::copy_n(known_.begin() + static_cast<std::ptrdiff_t>(used_), total.size(), total.begin());
+    used_ += total.size();
+    return;
+  }
+  const std::size_t size = total.size() - 2;
   sum_over(source_, compute_, total, [&]() -> Adder {
     return [&, work = std::make_shared<Objective>(at, gradient_, 0), batch = std::make_shared<Batch>()](
                const Block& block, std::span<double> sums) {
@@ -75,6 +124,28 @@ double LbfgsRun::evaluate(const double* x, double* g) {
       sums[size + 1] += arma::accu(work->weights());
     };
   });
+  unit_.count_pass();
+  if (!unit_.active() || known_.size() + total.size() > kMostKnown) return;
+  known_.insert(known_.end(), total.begin(), total.end());
+  used_ = known_.size();
+  if (unit_.due()) mark();
+}
+
+bool LbfgsRun::watch(double value) {
+  if (again_ || !watch_ || watch_(result_.passes, value)) return true;
+  mark();
+  unit_.halt();
+  return false;
+}
+
+/// Minus the objective and its gradient.
+double LbfgsRun::evaluate(const double* x, double* g) {
+  Mixture at = m_;
+  const vec values(const_cast<double*>(x), size_, false, true);
+  set_moving_parameters(at, values);
+  const std::size_t size = values.n_elem;
+  std::vector<double> total(size + 2, 0.0);
+  sum_rows(at, total);
   ++result_.passes;
   weight_ = total[size + 1];
   add_prior_gradient(at, gate_parameters(at), std::span(total).first(size));
@@ -97,7 +168,7 @@ int LbfgsRun::progress(double value) {
   result_.penalised.push_back(-value);
   result_.trace.push_back(-value - prior_);
   result_.stretch.push_back(stretch_);
-  if (watch_ && !watch_(result_.passes, -value)) stopped_ = true;
+  if (!watch(-value)) stopped_ = true;
   const std::size_t n = values_.size();
   settled_ = n > kWindow && values_[n - 1 - kWindow] - value < small_;
   return stopped_ || settled_ || result_.passes >= options_.max_passes;
@@ -132,8 +203,15 @@ bool LbfgsRun::stretch(int most) {
     return 1e300;
   };
   const auto progress = [](void* self, const double*, const double*, const double fx, const double,
-                           const double, const double, int, int,
-                           int) { return static_cast<LbfgsRun*>(self)->progress(fx); };
+                           const double, const double, int, int, int) {
+    auto& run = *static_cast<LbfgsRun*>(self);
+    try {
+      return run.progress(fx);
+    } catch (...) {
+      run.failure_ = std::current_exception();
+    }
+    return 1;
+  };
   lbfgs(size, x.get(), &value, evaluate, progress, this, &parameters);
   if (failure_) std::rethrow_exception(failure_);
   set_moving_parameters(m_, vec(x.get(), start.n_elem));
@@ -163,15 +241,18 @@ void LbfgsRun::finish() {
 EmResult LbfgsRun::run() {
   set_penalty(m_, options_.penalty);
   size_ = moving_parameters(m_).n_elem;
-  double last = -arma::datum::inf;
-  for (;;) {
-    if (evidence()) refresh_penalties();
+  for (bool resumed = resume();; resumed = false) {
+    if (!resumed) {
+      if (evidence()) refresh_penalties();
+      begin_stretch();
+    }
+    used_ = 0;
     const bool moved = stretch(evidence() ? kStretch : options_.max_passes);
     if (stopped_ || result_.passes >= options_.max_passes) break;
     PassSums sums;
     em_pass(m_, schema_, source_, compute_, sums);
-    const double change = std::abs(sums.joint() - last);
-    last = sums.joint();
+    const double change = std::abs(sums.joint() - last_);
+    last_ = sums.joint();
     if (!evidence() || (!moved && change < 10 * small_) || (settled_ && change < 10 * small_)) {
       result_.status = EmResult::Status::converged;
       break;
@@ -186,8 +267,8 @@ EmResult LbfgsRun::run() {
 }  // namespace
 
 EmResult run_lbfgs(Mixture& mixture, const Schema& schema, const Source& source, const EmOptions& options,
-                   const GradientOptions& gradient, const Compute& compute, const Watch& watch) {
-  return LbfgsRun(mixture, schema, source, options, gradient, compute, watch).run();
+                   const GradientOptions& gradient, const Compute& compute, const Watch& watch, Unit unit) {
+  return LbfgsRun(mixture, schema, source, options, gradient, compute, watch, std::move(unit)).run();
 }
 
 }  // namespace moekit::train

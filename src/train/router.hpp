@@ -32,6 +32,7 @@ class Router {
   /// Rows that each expert took of the last batch, and slots that found it full.
   const std::vector<double>& counts() const { return counts_; }
   double dropped() const { return dropped_; }
+  std::uint64_t& calls() { return step_; }  ///< of forward() so far
   /// After an update: moves the bias of the rule against the load, by this share of the full step.
   void balance_step(RoutingRule& rule, double share) const;
 

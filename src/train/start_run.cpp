@@ -3,6 +3,7 @@
 #include "moekit/rng.hpp"
 #include "train/descent.hpp"
 #include "train/lbfgs.hpp"
+#include "train/unit.hpp"
 
 namespace moekit::train {
 
@@ -72,20 +73,27 @@ void fit_regions(Mixture& mixture, const SearchTask& task, const Source& rows, c
   }
 }
 
+EmResult climb(Mixture& mixture, const SearchTask& task, const Source& rows, const EmOptions& em,
+               const Compute& compute, const Watch& watch, const Unit& unit) {
+  const FitOptions& options = task.options;
+  if (options.method == Method::em) return run_em(mixture, task.schema, rows, em, compute, watch, unit);
+  if (options.method == Method::lbfgs)
+    return run_lbfgs(mixture, task.schema, rows, em, options.gradient, compute, watch, unit);
+  return run_descent(mixture, task.schema, rows, options, task.penalty, compute, watch, unit);
+}
+
 void run(Candidate& c, const SearchTask& task, const Source& rows, const Compute& compute, int passes,
          const Watch& watch) {
-  switch (task.options.method) {
-    case Method::em:
-      c.result = run_em(c.mixture, task.schema, rows, em_options(task, passes), compute, watch);
-      break;
-    case Method::lbfgs:
-      c.result = run_lbfgs(c.mixture, task.schema, rows, em_options(task, passes), task.options.gradient,
-                           compute, watch);
-      break;
-    case Method::adam:
-    case Method::sgd:
-      c.result = run_descent(c.mixture, task.schema, rows, task.options, task.penalty, compute, watch);
-      break;
+  const EmOptions em = em_options(task, passes);
+  const Unit unit =
+      unit_of(task.options.checkpoint, c.mixture, task.schema, rows, compute, em, task.options.seed);
+  const auto finished = [&](Archive& archive) {
+    archive_mixture(archive, c.mixture);
+    archive_result(archive, c.result);
+  };
+  if (!unit.restore(finished)) {
+    c.result = climb(c.mixture, task, rows, em, compute, watch, unit);
+    if (c.result.status != EmResult::Status::stopped) unit.finish(finished);
   }
   c.start.log_likelihood = c.result.log_likelihood + c.result.sums.weight * log_unit(task.schema);
   c.start.score = c.result.objective;
@@ -94,12 +102,12 @@ void run(Candidate& c, const SearchTask& task, const Source& rows, const Compute
 
 void for_each_start(std::size_t count, std::uint64_t rows, const Compute& compute,
                     const std::function<void(std::size_t, const Compute&)>& one) {
-  if (rows > kParallelRows) {
+  // Ranks share the rows of every pass, so they go through the starts together.
+  if (rows > kParallelRows || compute.comm->size() > 1) {
     for (std::size_t i = 0; i < count; ++i) one(i, compute);
     return;
   }
-  Compute single = compute;
-  single.threads = 1;
+  const Compute single{1, &one_rank()};
   parallel_for(count, compute, [&](std::size_t i) { one(i, single); });
 }
 

@@ -57,6 +57,10 @@ MemorySource sample_rows(const Source& source, std::uint64_t most, std::uint64_t
 void fit_regions(Mixture& mixture, const SearchTask& task, const Source& rows, const Compute& compute,
                  const std::vector<std::uint32_t>& region);
 
+/// By the method of the options, from the mixture's parameters.
+EmResult climb(Mixture& mixture, const SearchTask& task, const Source& rows, const EmOptions& em,
+               const Compute& compute, const Watch& watch, const Unit& unit);
+
 /// Goes on with EM for so many passes at most.
 void run(Candidate& c, const SearchTask& task, const Source& rows, const Compute& compute, int passes,
          const Watch& watch);
