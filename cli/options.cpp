@@ -56,6 +56,18 @@ void add_format(CLI::App& command, FormatArgs& format, const std::string& by_def
       ->group(group);
 }
 
+void add_data(CLI::App& command, std::string& data) {
+  command.add_option("DATA", data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
+}
+
+void add_reading(CLI::App& command, ReadingArgs& reading, const std::string& by_default) {
+  command
+      .add_flag("--allow-missing-columns", reading.allow_missing_columns,
+                "take an input column that is lacking as missing values")
+      ->group("Reading data");
+  add_format(command, reading.format, by_default);
+}
+
 void add_columns(CLI::App& command, ColumnArgs& columns) {
   add_format(command, columns.format, "found");
   const auto list = [&](const std::string& name, std::vector<std::string>& values, const std::string& text) {
@@ -148,7 +160,7 @@ void add_bases(CLI::App& command, FitArgs& args, const std::string& group) {
 void add_fit(CLI::App& command, FitArgs& args) {
   const std::string group = "Model and fit";
   FitOptions& fit = args.fit;
-  command.add_option("DATA", args.data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
+  add_data(command, args.data);
   add_list(command, "--target", args.target, "column to predict; several columns are predicted together")
       ->type_name("A,B")
       ->required()

@@ -108,6 +108,13 @@ std::optional<CsvFormat> format_for(const FormatArgs& args, const CsvFormat& of_
   return format;
 }
 
+RowOptions row_options(const ReadingArgs& args, const Schema& schema) {
+  RowOptions options;
+  options.allow_missing_columns = args.allow_missing_columns;
+  options.format = format_for(args.format, schema.format);
+  return options;
+}
+
 ReadOptions read_options(const FitArgs& args) {
   ReadOptions options;
   options.format = csv_format(args.columns.format);
