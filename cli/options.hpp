@@ -53,6 +53,7 @@ struct FitArgs {
   std::uint32_t bins = 0;
   std::vector<std::string> gate_columns, expert_columns;  ///< raw lists
   std::string init_column;
+  std::string memory;  ///< empty: none given
   std::string method = "em", loss = "likelihood", schedule = "cosine", gate_score = "softmax";
   std::vector<std::string> balance;  ///< raw list
   bool restarts_given = false;
