@@ -108,9 +108,10 @@ inline bool divide_by_ten(std::uint64_t mantissa, int k, double& value) {
   const std::uint64_t below = high & (half - 1);
   if (below == 0 || below >= half - 2) return false;
   const std::uint64_t rounded = (high >> drop) + ((high & half) != 0);
+  // rounded * 2^exponent with 2^52 <= rounded <= 2^53: the bit above the fraction adds itself to the
+  // exponent.
   const int exponent = drop + 64 - zeros - r.shift - k;
-  value =
-      static_cast<double>(rounded) * std::bit_cast<double>(static_cast<std::uint64_t>(1023 + exponent) << 52);
+  value = std::bit_cast<double>((static_cast<std::uint64_t>(1023 + 51 + exponent) << 52) + rounded);
   return true;
 }
 
@@ -122,9 +123,16 @@ inline bool divide_by_ten(std::uint64_t mantissa, int k, double& value) {
 [[gnu::always_inline]] inline const char* parse_number_fast(const char* p, char decimal, double& value) {
   const bool negative = *p == '-';
   p += negative;
-  std::uint64_t mantissa = 0;
+  std::uint64_t mantissa = 0, chunk;
   const char* const begin = p;
-  p = detail::take_digits(p, mantissa);
+  std::memcpy(&chunk, p, 8);
+  const int whole = detail::leading_digits(chunk);
+  if (whole == 1) {  // most numbers of files: the shortest way
+    mantissa = chunk & 15;
+    ++p;
+  } else {
+    p = detail::take_digits(p, mantissa);
+  }
   long digits = p - begin, exponent = 0;
   if (*p == decimal) {
     const char* const fraction = ++p;
