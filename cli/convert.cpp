@@ -2,6 +2,7 @@
 
 #include "app.hpp"
 #include "block_file_text.hpp"
+#include "interrupt.hpp"
 #include "moekit/block_file.hpp"
 #include "moekit/error.hpp"
 #include "output.hpp"
@@ -18,6 +19,8 @@ struct ConvertArgs {
 };
 
 int run_convert(const ConvertArgs& args, const Common& common, Console& console) {
+  if (args.output == "-")
+    throw Error(Errc::usage, "-o -: a block file is read in any order, so it needs a name");
   check_output(args.output, {args.data});
   ConvertOptions options;
   options.format = csv_format(args.format);
@@ -25,7 +28,14 @@ int run_convert(const ConvertArgs& args, const Common& common, Console& console)
   options.text = column_names(args.text, args.data, options.format);
   Compute compute;
   compute.threads = common.threads;
+  // The file grows under another name, which a signal must not leave behind.
+  const UninterruptedSection section;
+  options.on_rows = [&console](std::uint64_t rows) {
+    check_interrupted();
+    console.progress("convert: " + std::to_string(rows) + " rows");
+  };
   const BlockFileInfo info = convert_table(args.data, args.output, options, compute);
+  console.clear_progress();
   console.print(args.output + ": " + counted(info.rows, "row") + ", " + counted(info.bytes, "byte") + "\n" +
                 block_file_text(info, console.verbose() ? SIZE_MAX : 30));
   return 0;

@@ -61,31 +61,41 @@ TEST_CASE("every command takes a block file for a table and says the same") {
 
 TEST_CASE("train --memory: rows stay on the file, and the model is the same file") {
   const Workshop w;
-  REQUIRE(w.run("convert data/diamonds.csv.gz -o d.mkb -q").code == 0);
+  REQUIRE(w.shell("gunzip -c data/diamonds.csv.gz | head -5001 > d.csv").code == 0);
+  REQUIRE(w.run("convert d.csv -o d.mkb -q").code == 0);
   for (const std::string& options :
        {std::string("--target price --experts 2 --restarts 2 --max-iterations 20"),
         std::string("--target cut --weights carat --experts 2 --restarts 1 --max-iterations 20"),
         std::string("--target price --drop x,y,z --fit adam --epochs 1 --experts 2 --top-k 1")}) {
     CAPTURE(options);
-    REQUIRE(w.run("train data/diamonds.csv.gz -q -o a.moe " + options).code == 0);
-    REQUIRE(w.run("train d.mkb -q -o b.moe --memory 1M --threads 2 " + options).code == 0);
+    REQUIRE(w.run("train d.csv -q -o a.moe " + options).code == 0);
+    REQUIRE(w.run("train d.mkb -q -o b.moe --memory 50K --threads 2 " + options).code == 0);
     CHECK(w.read("a.moe") == w.read("b.moe"));
   }
-  const Ran text = w.run("train data/diamonds.csv.gz --target price --memory 1M -o c.moe");
+  const Ran text = w.run("train d.csv --target price --memory 50K -o c.moe");
   CHECK(text.code == 64);
   CHECK(one_error_line(text));
   CHECK(has(text.err, "moekit convert"));
   for (const char* option : {"--validation 0.2", "--conformal 0.2", "--ensemble 3"}) {
-    const Ran ran = w.run("train d.mkb --target price -q --memory 1M -o c.moe " + std::string(option));
+    const Ran ran = w.run("train d.mkb --target price -q --memory 50K -o c.moe " + std::string(option));
     CHECK(ran.code == 64);
     CHECK(one_error_line(ran));
     CHECK(has(ran.err, "give more --memory"));
   }
-  const Ran cv = w.run("cv d.mkb --target price -q --memory 1M");
+  const Ran cv = w.run("cv d.mkb --target price -q --memory 50K");
   CHECK(cv.code == 64);
   CHECK(has(cv.err, "give more --memory"));
   CHECK(w.run("train d.mkb --target price -q --memory lots -o c.moe").code == 64);
   CHECK_FALSE(w.exists("c.moe"));
+}
+
+TEST_CASE("convert: an interrupt leaves nothing behind") {
+  const Workshop w;
+  const Ran ran = w.shell("mkfifo _pipe; \"" MOEKIT_PROGRAM
+                          "\" convert - -o n.mkb <_pipe & p=$!; exec 7>_pipe; cat data/mcycle.csv >&7; "
+                          "sleep 0.3; kill -TERM $p; exec 7>&-; wait $p");
+  CHECK(ran.code == 143);
+  CHECK(w.entries().empty());
 }
 
 TEST_CASE("block files: what is refused, in one line") {
@@ -105,6 +115,7 @@ TEST_CASE("block files: what is refused, in one line") {
   CHECK(w.run("train m.mkb --target accel --separator tab -o m.moe").code == 64);
   CHECK(w.run("convert m.mkb -o n.mkb").code == 64);
   CHECK(w.run("convert data/mcycle.csv -o data/mcycle.csv").code == 64);
+  CHECK(w.run("convert data/mcycle.csv -o -").code == 64);
   CHECK(w.run("convert nothing.csv -o n.mkb").code == 66);
   CHECK(w.run("convert data/mcycle.csv -o nowhere/n.mkb").code == 73);
   CHECK_FALSE(w.exists("n.mkb"));

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,9 @@ struct ConvertOptions {
   /// Columns whose spelling has to be kept even where they hold long or oddly written numbers: identifiers,
   /// codes with leading zeros.
   std::vector<std::string> text;
+  /// Called after each block, and before the file gets its name, with the rows so far. What it throws ends
+  /// the import and removes the file.
+  std::function<void(std::uint64_t)> on_rows;
 };
 
 /// Whether a file is a block file, by its first bytes. False for what cannot be read, pipes included.

@@ -37,6 +37,7 @@ class BlockFile {
 
  private:
   void read_at(std::uint64_t offset, void* to, std::size_t bytes) const;
+  void read_ahead(std::size_t block) const;
   void read_directory(const Trailer& trailer);
 
   std::string path_;

@@ -75,16 +75,18 @@ BlockFileInfo convert_table(const std::string& path, const std::string& output, 
   write_whole(output, [&](std::ostream& out) {
     blocks::Writer writer(out, *input, columns, as_text);
     std::uint64_t rows = 0;
-    for_each_piece(*input, uses, compute, [&](const RawRows&, const ParsedRows& parsed) -> Deliver {
-      auto cells = std::make_shared<std::vector<blocks::ColumnCells>>(writer.prepare(parsed));
+    for_each_piece(*input, uses, compute, [&](const RawRows& raw, const ParsedRows& parsed) -> Deliver {
+      auto cells = std::make_shared<std::vector<blocks::ColumnCells>>(writer.prepare(raw, parsed));
       return [&, cells] {
         writer.add(parsed, *cells);
         rows += parsed.rows;
+        if (options.on_rows) options.on_rows(rows);
         if (!out) throw Error(Errc::io, output + ": writing failed");
       };
     });
     if (rows == 0) refuse(input->file(), 1, "a header and no rows; add rows");
     info = writer.finish();
+    if (options.on_rows) options.on_rows(rows);
   });
   return info;
 }

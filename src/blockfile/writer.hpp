@@ -27,7 +27,7 @@ class Writer {
          std::vector<bool> as_text);
 
   /// What can be done beside other blocks. For several threads.
-  std::vector<ColumnCells> prepare(const csv::ParsedRows& rows) const;
+  std::vector<ColumnCells> prepare(const csv::RawRows& raw, const csv::ParsedRows& rows) const;
   /// Writes a block; in order.
   void add(const csv::ParsedRows& rows, const std::vector<ColumnCells>& cells);
   BlockFileInfo finish();
@@ -43,6 +43,7 @@ class Writer {
     StoredColumn found;
   };
 
+  bool number_of(std::string_view cell, const csv::RawRows& raw, double& value) const;
   void encode(State& state, const ColumnCells& cells);
   bool encode_codes(State& state, const ColumnCells& cells, std::size_t most);
   bool encode_numbers(State& state, const ColumnCells& cells);
