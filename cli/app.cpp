@@ -47,6 +47,7 @@ void add_commands(CLI::App& program, Command& command) {
   add_explain(program, command);
   add_compare(program, command);
   add_cv(program, command);
+  add_convert(program, command);
   add_simulate(program, command);
   add_layer(program, command);
 }

@@ -12,6 +12,7 @@ void add_report(CLI::App& program, Command& command);
 void add_inspect(CLI::App& program, Command& command);
 void add_compare(CLI::App& program, Command& command);
 void add_explain(CLI::App& program, Command& command);
+void add_convert(CLI::App& program, Command& command);
 void add_cv(CLI::App& program, Command& command);
 void add_simulate(CLI::App& program, Command& command);
 void add_layer(CLI::App& program, Command& command);

@@ -68,4 +68,26 @@ Check one_of(std::vector<std::string> known) {
   };
 }
 
+std::uint64_t parse_bytes(const std::string& text) {
+  double factor = 1;
+  std::string number = text;
+  if (!number.empty()) {
+    const std::size_t unit = std::string("KMGT").find(number.back());
+    if (unit != std::string::npos) {
+      factor = std::pow(1024.0, static_cast<double>(unit + 1));
+      number.pop_back();
+    }
+  }
+  double value = 0;
+  if (!parse_number(number, value) || !(value * factor >= 1) || value * factor > 1e18) return 0;
+  return static_cast<std::uint64_t>(value * factor);
+}
+
+Check bytes() {
+  return [](const std::string& text) {
+    return parse_bytes(text) > 0 ? std::string()
+                                 : "'" + text + "' is not a number of bytes such as 512M or 2G";
+  };
+}
+
 }  // namespace moekit::cli

@@ -23,7 +23,12 @@ Check number_between(double least, double most);
 /// The known texts are listed, the nearest is suggested.
 Check one_of(std::vector<std::string> known);
 
+/// A number of bytes: 800000000, 64K, 512M, 1.5G.
+Check bytes();
+
 /// A whole text as a finite number; false when it is not one.
 bool parse_number(const std::string& text, double& value);
+/// A text that bytes() takes, as a number; 0 for another one.
+std::uint64_t parse_bytes(const std::string& text);
 
 }  // namespace moekit::cli

@@ -18,8 +18,8 @@ namespace {
 
 struct CompareArgs {
   std::string a, b, data;
-  bool json = false, allow_missing_columns = false;
-  FormatArgs format;
+  bool json = false;
+  ReadingArgs reading;
 };
 
 void check_alike(const CompareArgs& args, const Schema& a, const Schema& b) {
@@ -143,11 +143,9 @@ int run_compare(const CompareArgs& args, Console& console) {
     throw Error(Errc::usage,
                 "compare reads the data twice, side by side; give a file instead of standard input");
   const auto open = [&](const Model& model) {
-    RowOptions options;
-    options.allow_missing_columns = args.allow_missing_columns;
+    RowOptions options = row_options(args.reading, model.schema);
     options.need_target = true;
     options.skip_rows_without_target = true;
-    options.format = format_for(args.format, model.schema.format);
     return RowReader(args.data, model.schema, options);
   };
   RowReader first = open(a), second = open(b);
@@ -186,10 +184,7 @@ void add_compare(CLI::App& program, Command& command) {
   sub->add_option("B", args->b, "another one, of the same target")->required();
   sub->add_option("DATA", args->data, "CSV or TSV, plain, .gz or .zst")->required();
   sub->add_flag("--json", args->json, "one JSON object instead of a text")->group("Output");
-  sub->add_flag("--allow-missing-columns", args->allow_missing_columns,
-                "take an input column that is lacking as missing values")
-      ->group("Reading data");
-  add_format(*sub, args->format, "the models'");
+  add_reading(*sub, args->reading, "the models'");
   sub->callback(
       [args, &command] { command.run = [args](Console& console) { return run_compare(*args, console); }; });
 }

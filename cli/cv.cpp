@@ -152,7 +152,11 @@ int run_cv(const CvArgs& args, const Common& common, Console& console) {
   ReadOptions reading = read_options(args.fit);
   for (const std::string& column : {args.group, args.fold_column})
     if (!column.empty()) reading.carry.push_back(column);
-  const Table table = read_training_table(args.fit, reading, console);
+  const Table table = read_training_table(args.fit, reading, common, console);
+  if (table.on_file)
+    throw Error(Errc::usage, args.fit.data +
+                                 ": the table does not fit into --memory, and cv copies its rows into folds; "
+                                 "give more --memory, or train --validation another file");
   Grouping regions, groups;
   if (!args.fit.init_column.empty()) regions = group_rows(table, args.fit.data, args.fit.init_column);
   if (!args.group.empty()) groups = group_rows(table, args.fit.data, args.group);

@@ -23,8 +23,8 @@ struct DiagnoseArgs {
   std::string model, data, directory;
   std::vector<std::string> id;
   std::string label;
-  bool json = false, svg = false, allow_missing_columns = false;
-  FormatArgs format;
+  bool json = false, svg = false;
+  ReadingArgs reading;
 };
 
 /// The folder of the results; removed again when it is new and nothing came into it.
@@ -98,9 +98,7 @@ class Groups {
 
 int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& console) {
   const Model model = load_model(args.model);
-  RowOptions options;
-  options.allow_missing_columns = args.allow_missing_columns;
-  options.format = format_for(args.format, model.schema.format);
+  RowOptions options = row_options(args.reading, model.schema);
   options.id = column_names(args.id, args.data, options.format.value_or(model.schema.format));
   const Groups groups(args, model, options);
   if (!args.label.empty()) {
@@ -167,7 +165,7 @@ void add_diagnose(CLI::App& program, Command& command) {
       "  moekit diagnose vowels.moe data/pb52_jacobs4.csv -o vowels-diagnosis --id Speaker --json\n",
       command.common);
   sub->add_option("MODEL", args->model, "model file that train wrote")->required();
-  sub->add_option("DATA", args->data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
+  add_data(*sub, args->data);
   sub->add_option(
          "-o,--output", args->directory,
          "directory for partition.csv, experts.csv, coefficients.csv, regions.csv, rules.csv, gate.csv, "
@@ -190,10 +188,7 @@ void add_diagnose(CLI::App& program, Command& command) {
          "classes of the target)")
       ->type_name("COLUMN")
       ->group("Output");
-  sub->add_flag("--allow-missing-columns", args->allow_missing_columns,
-                "take an input column that is lacking as missing values")
-      ->group("Reading data");
-  add_format(*sub, args->format, "the model's");
+  add_reading(*sub, args->reading, "the model's");
   sub->callback([args, &command] {
     command.run = [args, &command](Console& console) { return run_diagnose(*args, command.common, console); };
   });

@@ -16,17 +16,15 @@ namespace {
 
 struct EvaluateArgs {
   std::string model, data;
-  bool json = false, allow_missing_columns = false;
-  FormatArgs format;
+  bool json = false;
+  ReadingArgs reading;
 };
 
 int run_evaluate(const EvaluateArgs& args, const Common& common, Console& console) {
   const Model model = load_model(args.model);
-  RowOptions options;
-  options.allow_missing_columns = args.allow_missing_columns;
+  RowOptions options = row_options(args.reading, model.schema);
   options.need_target = true;
   options.skip_rows_without_target = true;
-  options.format = format_for(args.format, model.schema.format);
   RowReader reader(args.data, model.schema, options);
   for (const std::string& note : reader.notes()) console.note(note);
 
@@ -61,12 +59,9 @@ void add_evaluate(CLI::App& program, Command& command) {
                               "  moekit evaluate vowels.moe data/pb52_jacobs4.csv --json\n",
                               command.common);
   sub->add_option("MODEL", args->model, "model file that train wrote")->required();
-  sub->add_option("DATA", args->data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
+  add_data(*sub, args->data);
   sub->add_flag("--json", args->json, "one JSON object instead of a table")->group("Output");
-  sub->add_flag("--allow-missing-columns", args->allow_missing_columns,
-                "take an input column that is lacking as missing values")
-      ->group("Reading data");
-  add_format(*sub, args->format, "the model's");
+  add_reading(*sub, args->reading, "the model's");
   sub->callback([args, &command] {
     command.run = [args, &command](Console& console) { return run_evaluate(*args, command.common, console); };
   });

@@ -18,8 +18,8 @@ namespace {
 struct ExplainArgs {
   std::string model, data;
   std::uint64_t row = 0;
-  bool json = false, allow_missing_columns = false;
-  FormatArgs format;
+  bool json = false;
+  ReadingArgs reading;
 };
 
 Json parts_json(const std::vector<InputPart>& parts) {
@@ -138,10 +138,7 @@ BlockData find_row(RowReader& reader, const ExplainArgs& args, uword& at) {
 
 int run_explain(const ExplainArgs& args, Console& console) {
   const Model model = load_model(args.model);
-  RowOptions options;
-  options.allow_missing_columns = args.allow_missing_columns;
-  options.format = format_for(args.format, model.schema.format);
-  RowReader reader(args.data, model.schema, options);
+  RowReader reader(args.data, model.schema, row_options(args.reading, model.schema));
   for (const std::string& note : reader.notes()) console.note(note);
   uword at = 0;
   const BlockData block = find_row(reader, args, at);
@@ -166,17 +163,14 @@ void add_explain(CLI::App& program, Command& command) {
                               "  moekit explain vowels.moe data/pb52_jacobs4.csv --row 3 --json\n",
                               command.common);
   sub->add_option("MODEL", args->model, "model file that train wrote")->required();
-  sub->add_option("DATA", args->data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
+  add_data(*sub, args->data);
   sub->add_option("--row", args->row, "which row, counted from 1 behind the header")
       ->type_name("N")
       ->check(whole_number(1, UINT64_MAX))
       ->required()
       ->group("Output");
   sub->add_flag("--json", args->json, "one JSON object instead of a text")->group("Output");
-  sub->add_flag("--allow-missing-columns", args->allow_missing_columns,
-                "take an input column that is lacking as missing values")
-      ->group("Reading data");
-  add_format(*sub, args->format, "the model's");
+  add_reading(*sub, args->reading, "the model's");
   sub->callback(
       [args, &command] { command.run = [args](Console& console) { return run_explain(*args, console); }; });
 }

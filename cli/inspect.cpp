@@ -1,10 +1,12 @@
 #include <CLI/CLI.hpp>
 
 #include "app.hpp"
+#include "block_file_text.hpp"
 #include "equations.hpp"
 #include "fit_report.hpp"
 #include "moekit/model_io.hpp"
 #include "output.hpp"
+#include "text.hpp"
 #include "types_found.hpp"
 
 namespace moekit::cli {
@@ -76,6 +78,14 @@ std::string inspect_text(const Model& model, const std::string& name, const Cons
 }
 
 int run_inspect(const InspectArgs& args, Console& console) {
+  if (is_block_file(args.model)) {
+    const BlockFileInfo info = block_file_info(args.model);
+    write_standard_output(args.json ? json_text(block_file_json(info))
+                                    : console.out_heading(args.model) + ": block file, " +
+                                          counted(info.rows, "row") + "\n\n" +
+                                          block_file_text(info, console.verbose() ? SIZE_MAX : 30));
+    return 0;
+  }
   const Model model = load_model(args.model);
   write_standard_output(args.json ? json_text(inspect_json(model))
                                   : inspect_text(model, args.model, console));
@@ -86,12 +96,12 @@ int run_inspect(const InspectArgs& args, Console& console) {
 
 void add_inspect(CLI::App& program, Command& command) {
   auto args = std::make_shared<InspectArgs>();
-  CLI::App* sub = add_command(program, "inspect", "What is in a model file.",
+  CLI::App* sub = add_command(program, "inspect", "What is in a model file, or in a block file.",
                               "  moekit inspect mcycle.moe\n"
                               "  moekit inspect vowels.moe -v\n"
                               "  moekit inspect mcycle.moe --json\n",
                               command.common);
-  sub->add_option("MODEL", args->model, "model file that train wrote")->required();
+  sub->add_option("MODEL", args->model, "model file that train wrote, or a block file")->required();
   sub->add_flag("--json", args->json, "one JSON object instead of a text")->group("Output");
   sub->callback(
       [args, &command] { command.run = [args](Console& console) { return run_inspect(*args, console); }; });

@@ -56,6 +56,21 @@ void add_format(CLI::App& command, FormatArgs& format, const std::string& by_def
       ->group(group);
 }
 
+void add_data(CLI::App& command, std::string& data) {
+  command
+      .add_option("DATA", data,
+                  "CSV or TSV, plain, .gz or .zst; - is standard input; or a block file (convert)")
+      ->required();
+}
+
+void add_reading(CLI::App& command, ReadingArgs& reading, const std::string& by_default) {
+  command
+      .add_flag("--allow-missing-columns", reading.allow_missing_columns,
+                "take an input column that is lacking as missing values")
+      ->group("Reading data");
+  add_format(command, reading.format, by_default);
+}
+
 void add_columns(CLI::App& command, ColumnArgs& columns) {
   add_format(command, columns.format, "found");
   const auto list = [&](const std::string& name, std::vector<std::string>& values, const std::string& text) {
@@ -153,7 +168,7 @@ void add_bases(CLI::App& command, FitArgs& args, const std::string& group) {
 void add_fit(CLI::App& command, FitArgs& args) {
   const std::string group = "Model and fit";
   FitOptions& fit = args.fit;
-  command.add_option("DATA", args.data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
+  add_data(command, args.data);
   add_list(command, "--target", args.target, "column to predict; several columns are predicted together")
       ->type_name("A,B")
       ->required()
@@ -229,6 +244,13 @@ void add_fit(CLI::App& command, FitArgs& args) {
   add(command.add_option("--init-column", args.init_column,
                          "column with a starting region for each row, then the only start (default: none)"),
       "COLUMN");
+  command
+      .add_option("--memory", args.memory,
+                  "most memory for the rows of the table, such as 512M; a block file that is larger is read "
+                  "again in every pass (default: none; block files: 3/4 of the machine's)")
+      ->type_name("BYTES")
+      ->check(bytes())
+      ->group("Reading data");
   add_gradient(command, args);
   add_routing(command, args);
 }
@@ -239,6 +261,7 @@ std::vector<std::pair<std::string, std::string>> given_options(const CLI::App& c
     if (!option->nonpositional() || !option->count()) continue;
     const std::string group = option->get_group();
     if (group == "Common" || group == "Output") continue;
+    if (option->get_lnames().front() == "memory") continue;  // no option of the model
     given.emplace_back(option->get_lnames().front(), join(option->reduced_results(), ","));
   }
   return given;

@@ -29,6 +29,12 @@ struct FormatArgs {
   std::vector<std::string> missing;
 };
 
+/// How a table of new rows is read for a model.
+struct ReadingArgs {
+  FormatArgs format;
+  bool allow_missing_columns = false;
+};
+
 /// What the columns of a training table are for. Lists are raw: pieces may be joined by commas.
 struct ColumnArgs {
   FormatArgs format;
@@ -49,6 +55,7 @@ struct FitArgs {
   std::uint32_t bins = 0;
   std::vector<std::string> gate_columns, expert_columns;  ///< raw lists
   std::string init_column;
+  std::string memory;  ///< empty: none given
   std::string method = "em", loss = "likelihood", schedule = "cosine", gate_score = "softmax";
   std::vector<std::string> balance;  ///< raw list
   bool restarts_given = false;
@@ -62,6 +69,10 @@ struct FitArgs {
 // Each adds a group of options to a command.
 void add_common(CLI::App& command, Common& common);
 void add_format(CLI::App& command, FormatArgs& format, const std::string& by_default);
+/// The argument DATA.
+void add_data(CLI::App& command, std::string& data);
+/// For commands that read new rows: add_format() and --allow-missing-columns.
+void add_reading(CLI::App& command, ReadingArgs& reading, const std::string& by_default);
 void add_columns(CLI::App& command, ColumnArgs& columns);
 /// All of FitArgs except --experts, which cv takes as a list.
 void add_fit(CLI::App& command, FitArgs& args);
@@ -78,6 +89,8 @@ std::vector<std::pair<std::string, std::string>> given_options(const CLI::App& c
 CsvFormat csv_format(const FormatArgs& args);
 /// Only what was set replaces the model's; none when nothing was set.
 std::optional<CsvFormat> format_for(const FormatArgs& args, const CsvFormat& of_model);
+/// How RowReader is to read for a model.
+RowOptions row_options(const ReadingArgs& args, const Schema& schema);
 ReadOptions read_options(const FitArgs& args);
 /// The columns that a list option names in a file. Only the header tells a name that holds a comma, so the
 /// file is asked (not standard input or a pipe, where such a name needs double quotes).

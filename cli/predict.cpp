@@ -19,8 +19,8 @@ struct PredictArgs {
   std::vector<std::string> quantiles, id;
   double interval = 0;  ///< 0: none
   std::optional<uword> top_k;
-  bool regions = false, density = false, components = false, flags = false, allow_missing_columns = false;
-  FormatArgs format;
+  bool regions = false, density = false, components = false, flags = false;
+  ReadingArgs reading;
 };
 
 /// The routing of every member with another number of picks.
@@ -48,9 +48,7 @@ int run_predict(const PredictArgs& args, const Common& common, Console& console)
 
   Model model = load_model(args.model);
   if (args.top_k) set_top_k(*args.top_k, model);
-  RowOptions options;
-  options.allow_missing_columns = args.allow_missing_columns;
-  options.format = format_for(args.format, model.schema.format);
+  RowOptions options = row_options(args.reading, model.schema);
   options.id = column_names(args.id, args.data, options.format.value_or(model.schema.format));
   RowReader reader(args.data, model.schema, options);
   const PredictionRows table(model, columns, reader.carried());
@@ -99,7 +97,7 @@ void add_predict(CLI::App& program, Command& command) {
                               "  cat data/mcycle.csv | moekit predict mcycle.moe - --quantiles 0.1,0.5,0.9\n",
                               command.common);
   sub->add_option("MODEL", args->model, "model file that train wrote")->required();
-  sub->add_option("DATA", args->data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
+  add_data(*sub, args->data);
   sub->add_option("-o,--output", args->output, "file for the result (default: standard output)")
       ->type_name("OUT.csv")
       ->group("Output");
@@ -132,10 +130,7 @@ void add_predict(CLI::App& program, Command& command) {
   add_list(*sub, "--id", args->id, "columns to carry to the output (default: those of training)")
       ->type_name("A,B")
       ->group("Output");
-  sub->add_flag("--allow-missing-columns", args->allow_missing_columns,
-                "take an input column that is lacking as missing values")
-      ->group("Reading data");
-  add_format(*sub, args->format, "the model's");
+  add_reading(*sub, args->reading, "the model's");
   sub->callback([args, &command] {
     command.run = [args, &command](Console& console) { return run_predict(*args, command.common, console); };
   });

@@ -16,15 +16,12 @@ namespace {
 struct ReportArgs {
   std::string model, data, output;
   std::vector<std::string> id;
-  bool allow_missing_columns = false;
-  FormatArgs format;
+  ReadingArgs reading;
 };
 
 int run_report(const ReportArgs& args, const Common& common, Console& console) {
   const Model model = load_model(args.model);
-  RowOptions options;
-  options.allow_missing_columns = args.allow_missing_columns;
-  options.format = format_for(args.format, model.schema.format);
+  RowOptions options = row_options(args.reading, model.schema);
   options.id = column_names(args.id, args.data, options.format.value_or(model.schema.format));
   RowReader reader(args.data, model.schema, options);
   for (const std::string& note : reader.notes()) console.note(note);
@@ -62,7 +59,7 @@ void add_report(CLI::App& program, Command& command) {
                   "  moekit report vowels.moe data/pb52_jacobs4.csv -o vowels.html --id Speaker\n",
                   command.common);
   sub->add_option("MODEL", args->model, "model file that train wrote")->required();
-  sub->add_option("DATA", args->data, "CSV or TSV, plain, .gz or .zst; - is standard input")->required();
+  add_data(*sub, args->data);
   sub->add_option("-o,--output", args->output, "the page: one file that opens in a browser, without network")
       ->type_name("FILE.html")
       ->required()
@@ -70,10 +67,7 @@ void add_report(CLI::App& program, Command& command) {
   add_list(*sub, "--id", args->id, "columns that name a row (default: those of training)")
       ->type_name("A,B")
       ->group("Output");
-  sub->add_flag("--allow-missing-columns", args->allow_missing_columns,
-                "take an input column that is lacking as missing values")
-      ->group("Reading data");
-  add_format(*sub, args->format, "the model's");
+  add_reading(*sub, args->reading, "the model's");
   sub->callback([args, &command] {
     command.run = [args, &command](Console& console) { return run_report(*args, command.common, console); };
   });

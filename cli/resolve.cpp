@@ -1,8 +1,11 @@
 // From the texts of options to what the library takes; without CLI11, which is slow to compile.
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
 
+#include "moekit/block_file.hpp"
 #include "moekit/error.hpp"
 #include "options.hpp"
 #include "text.hpp"
@@ -108,6 +111,13 @@ std::optional<CsvFormat> format_for(const FormatArgs& args, const CsvFormat& of_
   return format;
 }
 
+RowOptions row_options(const ReadingArgs& args, const Schema& schema) {
+  RowOptions options;
+  options.allow_missing_columns = args.allow_missing_columns;
+  options.format = format_for(args.format, schema.format);
+  return options;
+}
+
 ReadOptions read_options(const FitArgs& args) {
   ReadOptions options;
   options.format = csv_format(args.columns.format);
@@ -129,6 +139,10 @@ ReadOptions read_options(const FitArgs& args) {
   options.id = list(args.columns.id);
   options.weights = args.columns.weights;
   options.offset = args.columns.offset;
+  options.memory = parse_bytes(args.memory);
+  if (options.memory == 0 && is_block_file(args.data))
+    options.memory = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                     static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / 4 * 3;
   if (!args.init_column.empty()) options.carry.push_back(args.init_column);
   return options;
 }

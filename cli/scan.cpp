@@ -1,20 +1,18 @@
 #include "scan.hpp"
 
+#include <memory>
+
 namespace moekit::cli {
 
 void scan_rows(RowReader& reader, const Model& model, const Compute& compute,
                const std::function<void(Scored&)>& work, const std::function<void(Scored&)>& deliver) {
-  const int threads = compute.threads > 0 ? compute.threads : available_cores();
-  std::vector<Scored> batch(static_cast<std::size_t>(threads) * 4);
-  for (bool more = true; more;) {
-    std::size_t filled = 0;
-    while (filled < batch.size() && (more = reader.next(batch[filled].rows))) ++filled;
-    parallel_for(filled, compute, [&](std::size_t i) {
-      batch[i].prediction = predict(model, batch[i].rows.view());
-      work(batch[i]);
-    });
-    for (std::size_t i = 0; i < filled; ++i) deliver(batch[i]);
-  }
+  reader.for_each(compute, [&](BlockData&& rows) {
+    auto scored = std::make_shared<Scored>();
+    scored->rows = std::move(rows);
+    scored->prediction = predict(model, scored->rows.view());
+    work(*scored);
+    return [&deliver, scored] { deliver(*scored); };
+  });
 }
 
 }  // namespace moekit::cli

@@ -103,6 +103,19 @@ void check_args(const TrainArgs& args) {
     throw Error(Errc::usage, args.report + ": model and report would be the same file; name two");
 }
 
+/// Rows that memory cannot hold are read again in every pass: what would copy them is refused.
+void check_on_file(const TrainArgs& args, const FitOptions& options, double fraction) {
+  const std::string option = fraction > 0                  ? "--validation SHARE"
+                             : args.conformal > 0          ? "--conformal"
+                             : options.ensemble > 1        ? "--ensemble"
+                             : args.fit.init_column.size() ? "--init-column"
+                                                           : "";
+  if (option.empty()) return;
+  throw Error(Errc::usage, args.fit.data + ": the table does not fit into --memory, and " + option +
+                               " needs its rows there; give more --memory, or leave " + option + " out" +
+                               (fraction > 0 ? " (a file for --validation is fine)" : ""));
+}
+
 /// Standard errors come after the fit; what keeps some of them away becomes a note of the model.
 void add_standard_errors(const TrainArgs& args, const Table& table, const FitOptions& options, Model& model,
                          const Compute& compute, Console& console) {
@@ -119,7 +132,7 @@ void add_standard_errors(const TrainArgs& args, const Table& table, const FitOpt
     throw Error(Errc::usage,
                 "--standard-errors are of linear experts and gates at an optimum (--fit em or lbfgs, all "
                 "experts, likelihood); give none");
-  ErrorReport report = standard_errors(model, table.source, choice, options, compute,
+  ErrorReport report = standard_errors(model, table.rows(), choice, options, compute,
                                        stoppable(progress_of_fit(console, "standard errors: ")));
   model.standard_errors = std::move(report.errors);
   for (std::string& note : report.notes) model.provenance.notes.push_back(std::move(note));
@@ -146,8 +159,9 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
     throw Error(Errc::usage, "standard input reaches one rank only; give a file");
   const std::unique_ptr<FitCheckpoint> checkpoint =
       args.dry_run ? nullptr : open_checkpoint(args.checkpoint, *compute.comm, console);
-  Table table = read_training_table(args.fit, read_options(args.fit), console);
+  Table table = read_training_table(args.fit, read_options(args.fit), common, console);
   FitOptions options = fit_options(args.fit, common, table.schema);
+  if (table.on_file) check_on_file(args, options, fraction);
   options.grow = args.fit.experts == "auto";
   if (!options.grow) options.experts = whole_numbers("--experts", {args.fit.experts}).front();
   if (!args.fit.init_column.empty()) take_regions(args, table, options);
@@ -169,7 +183,7 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
   FitReport report;
   Model model;
   run_with_checkpoint(checkpoint.get(), args.checkpoint, console, [&] {
-    model = fit(table.schema, table.source, options, compute, stoppable(progress_of_fit(console, "fit: ")),
+    model = fit(table.schema, table.rows(), options, compute, stoppable(progress_of_fit(console, "fit: ")),
                 &report);
     model.provenance.options = args.fit.given;
     if (args.conformal > 0) model.conformal = calibrate(model, calibration, compute);

@@ -34,10 +34,13 @@ void sort_labels(std::vector<std::string>& names) {
 
 }  // namespace
 
-Table read_training_table(const FitArgs& args, const ReadOptions& options, Console& console) {
-  Table table = read_table(args.data, options);
+Table read_training_table(const FitArgs& args, const ReadOptions& options, const Common& common,
+                          Console& console) {
+  Compute compute;
+  compute.threads = common.threads;
+  Table table = read_table(args.data, options, compute);
   const std::string name = args.data == "-" ? "standard input" : args.data;
-  const std::uint64_t used = table.source.rows();
+  const std::uint64_t used = table.rows().rows();
   std::string rows = name + ": " + counted(table.rows_read, "row");
   if (used != table.rows_read) rows += ", " + std::to_string(used) + " used";
   console.print(rows + "\n" + types_text(table.schema, console.verbose() ? SIZE_MAX : 30));

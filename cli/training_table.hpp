@@ -8,7 +8,8 @@
 namespace moekit::cli {
 
 /// Reads the table, prints the types found and the reader's notes.
-Table read_training_table(const FitArgs& args, const ReadOptions& options, Console& console);
+Table read_training_table(const FitArgs& args, const ReadOptions& options, const Common& common,
+                          Console& console);
 
 /// The texts of a carried column, one a row.
 std::vector<std::string> carried_texts(const Table& table, const std::string& column);

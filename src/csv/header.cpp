@@ -8,7 +8,6 @@ namespace moekit::csv {
 
 char find_separator(RowScanner& scanner, char decimal) {
   constexpr std::size_t kRecords = 100;
-  scanner.window();
   char best = decimal == ',' ? ';' : ',';
   double best_share = -1;
   std::size_t best_fields = 1;

@@ -1,13 +1,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "blockfile/stream_source.hpp"
 #include "header.hpp"
 #include "message.hpp"
 #include "moekit/csv.hpp"
 #include "roles.hpp"
-#include "row_scanner.hpp"
 #include "table_pass.hpp"
-#include "text_input.hpp"
+#include "text_rows.hpp"
 
 namespace moekit {
 
@@ -20,12 +20,24 @@ constexpr std::size_t kFreeLevels = 50;  // so many may even be most of the rows
 constexpr std::size_t kGuessRows = 1000;
 constexpr std::size_t kFewValues = 20;
 
+/// A file to train from: what says how it is read stands in `format`, the rest is found in the file.
+std::unique_ptr<RowInput> open_table(const std::string& path, const CsvFormat& asked) {
+  CsvFormat format = asked;
+  check_format(format);
+  if (auto stored = blocks::open_block_rows(path, &asked, asked.missing)) return stored;
+  auto text = std::make_unique<TextRows>(path, true);
+  if (format.separator == 0) format.separator = find_separator(text->front(), format.decimal);
+  text->set_format(format);
+  text->read_names();
+  return text;
+}
+
 /// Reads a table: guesses the kinds of columns from the first rows, reads on, and starts again when a later
 /// row, or a rule about all rows, says otherwise. Two readings settle the inputs; a target may need a third.
 class TableReader {
  public:
-  TableReader(const std::string& path, const ReadOptions& options)
-      : options_(options), format_(options.format), input_(path, true), scanner_(input_) {}
+  TableReader(const std::string& path, const ReadOptions& options, const Compute& compute)
+      : options_(options), compute_(compute), input_(open_table(path, options.format)) {}
 
   Table read();
 
@@ -43,11 +55,14 @@ class TableReader {
   void add_notes(Table& table, const TablePass& pass,
                  const std::vector<std::vector<std::string>>& levels) const;
   bool count_target() const { return options_.task == Task::count; }
+  Keeping keeping() const;
+
+  const std::string& file() const { return input_->file(); }
+  char decimal() const { return input_->format().decimal; }
 
   const ReadOptions& options_;
-  CsvFormat format_;
-  TextInput input_;
-  RowScanner scanner_;
+  const Compute& compute_;
+  std::unique_ptr<RowInput> input_;
   std::vector<std::string> header_;
   Roles roles_;
   std::vector<ColumnState> inputs_;
@@ -55,11 +70,18 @@ class TableReader {
 };
 
 void TableReader::open() {
-  check_format(format_);
-  if (format_.separator == 0) format_.separator = find_separator(scanner_, format_.decimal);
-  scanner_.set_format(format_.separator, format_.decimal, MissingTokens(format_.missing, format_.decimal));
-  header_ = read_header(scanner_);
-  roles_ = assign_roles(scanner_.file(), header_, options_);
+  header_ = input_->names();
+  roles_ = assign_roles(file(), header_, options_);
+}
+
+/// A block file whose rows memory cannot hold stays where it is.
+Keeping TableReader::keeping() const {
+  const auto* stored = dynamic_cast<const blocks::BlockRows*>(input_.get());
+  if (!stored || options_.memory == 0) return {true, options_.memory};
+  const std::uint64_t columns = roles_.inputs.size() + roles_.further_targets.size() +
+                                (roles_.target != kNoColumn) + (roles_.weights != kNoColumn) +
+                                (roles_.offset != kNoColumn);
+  return {stored->stored()->rows() * columns * sizeof(double) <= options_.memory, 0};
 }
 
 ColumnState TableReader::make_state(std::size_t column, ColumnKind kind) const {
@@ -75,18 +97,7 @@ ColumnState TableReader::make_state(std::size_t column, ColumnKind kind) const {
 
 /// Numeric until a cell of the first rows says otherwise.
 void TableReader::guess() {
-  std::vector<bool> number(header_.size(), true);
-  std::vector<TextCell> cells;
-  std::size_t place = 0;
-  scanner_.window();
-  for (std::size_t row = 0; row < kGuessRows && scanner_.peek(place, header_.size(), cells); ++row)
-    for (const TextCell& cell : cells) {
-      double value;
-      const std::string_view text = trim(cell.text);
-      if (number[cell.column] && parse_number(text, format_.decimal, value) != NumberStatus::number &&
-          !scanner_.missing().match(text))
-        number[cell.column] = false;
-    }
+  const std::vector<bool> number = input_->seem_numbers();
   const auto kind = [&](std::size_t c) {
     const bool numeric = roles_.numeric[c] || (number[c] && !roles_.categorical[c]);
     return numeric ? ColumnKind::numeric : ColumnKind::categorical;
@@ -105,13 +116,13 @@ void TableReader::guess() {
 void TableReader::refuse_odd(const ColumnState& state) const {
   const OddCell& odd = *state.tally.first;
   const std::string value = argument(odd.text), name = argument(state.name);
-  std::string what = "'" + shown(odd.text) + "' " + explain_disguise(odd.disguise, format_.decimal);
+  std::string what = "'" + shown(odd.text) + "' " + explain_disguise(odd.disguise, decimal());
   if (odd.disguise == Disguise::none)
     what += "; name it with --missing " + value + " or insist with --categorical " + name;
   else
     what += "; or name it with --missing " + value + ", leave the column out with --drop " + name +
             ", or insist with --categorical " + name;
-  refuse_cell(scanner_.file(), odd.line, state.name, what);
+  refuse_cell(file(), odd.line, state.name, what);
 }
 
 /// The kind that all used rows agree with. Errors: Errc::data for a column that is nearly numeric.
@@ -137,7 +148,7 @@ ColumnKind TableReader::kind_of_target(const TablePass& pass) const {
     return pass.target_values.size() == 2 ? ColumnKind::categorical : ColumnKind::numeric;
   std::vector<std::string> texts, different;
   for (const LevelCounter::Level& level : target_.levels.levels()) texts.push_back(level.text);
-  order_levels(texts, format_.decimal, different);
+  order_levels(texts, decimal(), different);
   return different.size() == 2 ? ColumnKind::categorical : ColumnKind::numeric;
 }
 
@@ -148,11 +159,11 @@ void TableReader::check_levels(const ColumnState& state, std::uint64_t rows) con
   const std::string fix = " (an identifier or a date?); use --id " + name + ", --drop " + name +
                           " or insist with --categorical " + name;
   if (state.overflow)
-    refuse_cell(scanner_.file(), state.overflow->line, state.name,
+    refuse_cell(file(), state.overflow->line, state.name,
                 "'" + shown(state.overflow->text) + "' is one of over " + std::to_string(kMostLevels) +
                     " different texts" + fix);
   if (levels.size() > kFreeLevels && 2 * levels.size() > rows)
-    refuse_cell(scanner_.file(), levels.back().line, state.name,
+    refuse_cell(file(), levels.back().line, state.name,
                 "'" + shown(levels.back().text) + "' is one of " + std::to_string(levels.size()) +
                     " different texts in " + std::to_string(rows) + " rows" + fix);
 }
@@ -160,7 +171,7 @@ void TableReader::check_levels(const ColumnState& state, std::uint64_t rows) con
 void TableReader::check_labels() const {
   if (target_.kind == ColumnKind::categorical && target_.overflow)
     refuse_cell(
-        scanner_.file(), target_.overflow->line, target_.name,
+        file(), target_.overflow->line, target_.name,
         "'" + shown(target_.overflow->text) + "' is one of over " + std::to_string(kMostLevels) +
             " different labels; choose another target, --task regression if they are numbers, or insist with "
             "--categorical " +
@@ -168,22 +179,21 @@ void TableReader::check_labels() const {
 }
 
 void TableReader::check_rows(const TablePass& pass) const {
-  const std::string& file = scanner_.file();
-  if (pass.rows_read == 0) refuse(file, 1, "a header and no rows; add rows");
+  if (pass.rows_read == 0) refuse(file(), 1, "a header and no rows; add rows");
   if (pass.rows > 0) return;
   if (pass.without_target > 0)
-    refuse_cell(file, 1, header_[roles_.target],
+    refuse_cell(file(), 1, header_[roles_.target],
                 "no row " + std::string(pass.without_weight ? "with a weight over 0 " : "") +
                     "has a target; choose another --target");
-  refuse_cell(file, 1, header_[roles_.weights], "every weight is 0; choose other --weights");
+  refuse_cell(file(), 1, header_[roles_.weights], "every weight is 0; choose other --weights");
 }
 
 Table TableReader::read() {
   open();
   guess();
   for (;;) {
-    TablePass pass(scanner_, roles_, format_, inputs_, target_, count_target());
-    pass.run();
+    TablePass pass(*input_, roles_, inputs_, target_, count_target(), keeping());
+    pass.run(compute_);
     check_rows(pass);
     pass.finish_tallies();
     bool changed = false;
@@ -202,8 +212,7 @@ Table TableReader::read() {
     };
     for (ColumnState& input : inputs_) fresh(input);
     if (roles_.target != kNoColumn) fresh(target_);
-    scanner_.restart();
-    scanner_.next_record(header_);
+    input_->restart();
   }
 }
 
@@ -236,13 +245,21 @@ Table TableReader::finish(TablePass& pass) {
   schema.id = options_.id;
   schema.weights = options_.weights;
   schema.offset = options_.offset;
-  schema.format = format_;
+  schema.format = input_->format();
   table.carried = options_.id;
   table.carried.insert(table.carried.end(), options_.carry.begin(), options_.carry.end());
   table.rows_read = pass.rows_read;
   table.rows_without_target = pass.without_target;
   table.rows_without_weight = pass.without_weight;
-  measure(schema, table.source);
+  if (!keeping().rows) {
+    if (!options_.carry.empty())
+      throw Error(Errc::usage, file() + ": the table does not fit into --memory, and column '" +
+                                   shown(options_.carry[0]) +
+                                   "' is wanted with its texts; give more --memory");
+    std::unique_ptr<blocks::BlockRows> stored(dynamic_cast<blocks::BlockRows*>(input_.release()));
+    table.on_file = std::make_shared<blocks::StreamSource>(std::move(stored), schema, pass.used_of_piece);
+  }
+  measure(schema, table.rows(), compute_);
   add_notes(table, pass, levels);
   return table;
 }
@@ -293,14 +310,16 @@ void TableReader::add_notes(Table& table, const TablePass& pass,
 
 }  // namespace csv
 
-Table read_table(const std::string& path, const ReadOptions& options) {
+Table read_table(const std::string& path, const ReadOptions& options, const Compute& compute) {
   ReadOptions settled = options;
   if (!options.further_targets.empty()) {
     if (options.task == Task::classification)
       throw Error(Errc::usage, "--task classification takes one target; several targets have to be numbers");
     if (!settled.task) settled.task = Task::regression;
   }
-  return csv::TableReader(path, settled).read();
+  Compute local;  // every rank reads its own
+  local.threads = compute.threads;
+  return csv::TableReader(path, settled, local).read();
 }
 
 }  // namespace moekit

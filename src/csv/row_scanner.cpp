@@ -11,17 +11,15 @@ namespace moekit::csv {
 
 namespace {
 
-constexpr std::size_t kChunk = std::size_t{1} << 20;
-constexpr std::size_t kPadding = 64;  // parse_number_fast reads past the end of the text
-constexpr std::size_t kLongestRow = std::size_t{1} << 28;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
 
-RowScanner::RowScanner(TextInput& input) : input_(input), buffer_(kChunk + kPadding, '\n') {
-  position_ = end_ = buffer_.data();
-  set_format(',', '.', MissingTokens{});
-  skip_mark();
+const char* blank_line_end(const char* p, const char* end, char separator) {
+  while (p < end && (*p == ' ' || *p == '\t') && *p != separator) ++p;
+  if (p < end && *p == '\r') ++p;
+  if (p >= end) return end;
+  return *p == '\n' ? p + 1 : nullptr;
 }
 
 void RowScanner::set_format(char separator, char decimal, const MissingTokens& missing) {
@@ -37,47 +35,13 @@ void RowScanner::set_uses(std::vector<CellUse> uses) {
   out_.assign(uses_.size(), nullptr);
 }
 
-void RowScanner::restart() {
-  input_.restart();
-  position_ = end_ = buffer_.data();
-  at_end_ = has_nul_ = false;
-  line_ = row_line_ = 1;
-  blank_rows_ = 0;
-  skip_mark();
-}
-
-/// Skips the byte-order mark of UTF-8 and refuses those of other encodings.
-void RowScanner::skip_mark() {
-  const std::string_view start = window();
-  if (start.starts_with("\xFF\xFE") || start.starts_with("\xFE\xFF"))
-    refuse(file(), 1, "the text is UTF-16 (or UTF-32); convert it first: iconv -f UTF-16 -t UTF-8");
-  if (start.starts_with("\xEF\xBB\xBF")) position_ += 3;
-}
-
-std::string_view RowScanner::window() {
-  if (position_ == end_ && !at_end_) refill();
-  return {position_, static_cast<std::size_t>(end_ - position_)};
-}
-
-/// Moves what is left to the front and reads more behind it; false when nothing more comes.
-bool RowScanner::refill() {
-  if (at_end_) return false;
-  const auto left = static_cast<std::size_t>(end_ - position_);
-  std::memmove(buffer_.data(), position_, left);
-  if (left + kPadding >= buffer_.size()) {
-    if (left >= kLongestRow)
-      refuse(file(), line_,
-             "the row that starts here is longer than 256 MiB; look for a quote that never closes");
-    buffer_.resize(2 * buffer_.size());
-  }
-  const std::size_t room = buffer_.size() - kPadding - left;
-  const std::size_t got = input_.read(buffer_.data() + left, room);
-  at_end_ = got < room;
-  has_nul_ = has_nul_ || (got > 0 && std::memchr(buffer_.data() + left, 0, got));
-  position_ = buffer_.data();
-  end_ = position_ + left + got;
-  std::memset(buffer_.data() + left + got, '\n', kPadding);
-  return got > 0;
+void RowScanner::set_text(const char* begin, std::size_t size, std::uint64_t line, bool whole, bool has_nul) {
+  position_ = begin;
+  end_ = begin + size;
+  line_ = row_line_ = line;
+  at_end_ = whole;
+  has_nul_ = has_nul;
+  unescaped_.clear();
 }
 
 std::string RowScanner::column_name(std::size_t c) const {
@@ -92,7 +56,7 @@ void RowScanner::wrong_count(std::size_t fields) const {
     what += "; nothing stands for " + column_name(fields);
   else
     what += "; quote a cell that holds the separator";
-  refuse(file(), row_line_, what);
+  refuse(file_, row_line_, what);
 }
 
 void RowScanner::check_nul(const char* begin, const char* end) const {
@@ -106,7 +70,7 @@ void RowScanner::check_nul(const char* begin, const char* end) const {
     if (*p == '"') quoted = !quoted;
     if (*p == separator_ && !quoted) ++column;
   }
-  refuse(file(), line,
+  refuse(file_, line,
          column_name(column) +
              ": a NUL byte; the file is damaged, not text, or UTF-16 (iconv -f UTF-16 -t UTF-8)");
 }
@@ -118,7 +82,7 @@ const char* RowScanner::end_of_line(const char* p) {
     if (p[1] != '\n') {
       if (peeking_) return nullptr;
       refuse(
-          file(), row_line_ + inner_lines_,
+          file_, row_line_ + inner_lines_,
           "a carriage return without a line feed; convert the line ends: tr '\\r' '\\n', or quote the cell");
     }
     ++p;
@@ -130,13 +94,12 @@ const char* RowScanner::end_of_line(const char* p) {
 /// p is at an opening quote. The cell, and the place of the separator or line end after it.
 const char* RowScanner::scan_quoted(const char* p, Cell& cell) {
   const char* const begin = ++p;
-  cell.quoted = true;
   const std::uint64_t opened = row_line_ + inner_lines_;
   for (;;) {
     p = static_cast<const char*>(std::memchr(p, '"', static_cast<std::size_t>(end_ - p)));
     if (!p) {
       if (!at_end_ || peeking_) return nullptr;
-      refuse(file(), opened,
+      refuse(file_, opened,
              "a quote opens here and never closes: " +
                  shown(std::string_view(begin,
                                         std::min<std::size_t>(40, static_cast<std::size_t>(end_ - begin)))));
@@ -156,7 +119,7 @@ const char* RowScanner::scan_quoted(const char* p, Cell& cell) {
   if (peeking_) return nullptr;
   const char* text_end = p;
   while (text_end < end_ && text_end - p < 20 && !stops_[static_cast<unsigned char>(*text_end)]) ++text_end;
-  refuse(file(), row_line_ + inner_lines_,
+  refuse(file_, row_line_ + inner_lines_,
          "text after a closing quote: \"" +
              shown({cell.begin, static_cast<std::size_t>(cell.end - cell.begin)}) + "\"" +
              shown({p, static_cast<std::size_t>(text_end - p)}) + "; double the quotes inside a quoted cell");
@@ -164,7 +127,7 @@ const char* RowScanner::scan_quoted(const char* p, Cell& cell) {
 
 /// The cell at p, and the place of the separator or line end after it; null when more text is needed first.
 inline const char* RowScanner::scan_cell(const char* p, Cell& cell) {
-  cell.quoted = cell.escaped = false;
+  cell.escaped = false;
   while ((*p == ' ' || *p == '\t') && *p != separator_) ++p;
   if (*p == '"' && p < end_) return scan_quoted(p, cell);
   cell.begin = p;
@@ -184,7 +147,7 @@ void RowScanner::keep_text(const Cell& cell, std::size_t column) {
     }
     text = plain;
   }
-  cells_.push_back({column, text, cell.quoted});
+  cells_.push_back({column, text});
 }
 
 /// A number cell that the fast way did not take: quoted, padded, missing, long, or no number.
@@ -212,7 +175,6 @@ const char* RowScanner::scan_row(const char* p, std::size_t slot) {
   const CellUse* const uses = uses_.data();
   double* const* const out = out_.data();
   cells_.clear();
-  if (!unescaped_.empty()) unescaped_.clear();
   inner_lines_ = 0;
   for (std::size_t c = 0;; ++c) {
     const CellUse use = c < columns ? uses[c] : CellUse::skip;
@@ -242,44 +204,31 @@ const char* RowScanner::scan_row(const char* p, std::size_t slot) {
   }
 }
 
-/// Skips blank lines (counts them in a table of one column); false at the end of the text.
+/// Skips blank lines of a table of several columns; false at the end of the text.
 bool RowScanner::skip_blank() {
-  for (;;) {
-    if (position_ >= end_ && !refill()) return false;
-    if (static_cast<unsigned char>(*position_) > ' ') return true;
-    const char* p = position_;
-    while ((*p == ' ' || *p == '\t') && *p != separator_) ++p;
-    if (*p == '\r') ++p;
-    if (p >= end_) {
-      if (!at_end_) {
-        refill();
-        continue;
-      }
-      position_ = end_;  // the text ends in blanks without a line feed
-      return false;
-    }
-    if (*p != '\n') return true;
-    if (uses_.size() == 1) ++blank_rows_;
+  while (position_ < end_) {
+    if (static_cast<unsigned char>(*position_) > ' ' || uses_.size() == 1) return true;
+    const char* p = blank_line_end(position_, end_, separator_);
+    if (!p) return true;
     ++line_;
-    position_ = p + 1;
+    position_ = p;
   }
+  return false;
 }
 
 bool RowScanner::next(std::size_t slot) {
-  if (blank_rows_ == 0 && !skip_blank()) {
-    blank_rows_ = 0;  // blank lines before the end are no rows
-    return false;
-  }
-  if (blank_rows_ > 0) {
-    row_line_ = line_ - blank_rows_--;
-    cells_.clear();
-    if (uses_[0] == CellUse::number) out_[0][slot] = kNaN;
-    if (uses_[0] == CellUse::text) cells_.push_back({0, {}, false});
-    return true;
-  }
+  if (!skip_blank()) return false;
   row_line_ = line_;
-  const char* after;
-  while (!(after = scan_row(position_, slot))) refill();
+  if (uses_.size() == 1 && static_cast<unsigned char>(*position_) <= ' ')
+    if (const char* after = blank_line_end(position_, end_, separator_)) {
+      cells_.clear();
+      if (uses_[0] == CellUse::number) out_[0][slot] = kNaN;
+      if (uses_[0] == CellUse::text) cells_.push_back({0, {}});
+      ++line_;
+      position_ = after;
+      return true;
+    }
+  const char* const after = scan_row(position_, slot);
   if (has_nul_) check_nul(position_, after);
   position_ = after;
   line_ += 1 + inner_lines_;
@@ -291,39 +240,27 @@ bool RowScanner::next_record(std::vector<std::string>& fields) {
   set_uses(std::vector<CellUse>(2, CellUse::skip));  // several columns: blank lines are skipped
   if (!skip_blank()) return false;
   row_line_ = line_;
-  for (;;) {
-    cells_.clear();
-    unescaped_.clear();
-    inner_lines_ = 0;
-    const char* p = position_;
-    for (std::size_t c = 0; p; ++c) {
-      Cell cell;
-      p = scan_cell(p, cell);
-      if (!p) break;
-      keep_text(cell, c);
-      if (*p == separator_) {
-        ++p;
-        continue;
-      }
-      p = end_of_line(p);
-      break;
-    }
-    if (!p) {
-      refill();
-      continue;
-    }
-    if (has_nul_) check_nul(position_, p);
-    for (const TextCell& cell : cells_) fields.emplace_back(trim(cell.text));
-    position_ = p;
-    line_ += 1 + inner_lines_;
-    return true;
+  cells_.clear();
+  inner_lines_ = 0;
+  const char* p = position_;
+  for (std::size_t c = 0;; ++c) {
+    Cell cell;
+    p = scan_cell(p, cell);
+    keep_text(cell, c);
+    if (*p != separator_) break;
+    ++p;
   }
+  p = end_of_line(p);
+  if (has_nul_) check_nul(position_, p);
+  for (const TextCell& cell : cells_) fields.emplace_back(trim(cell.text));
+  position_ = p;
+  line_ += 1 + inner_lines_;
+  return true;
 }
 
 bool RowScanner::peek(std::size_t& place, std::size_t columns, std::vector<TextCell>& cells) {
   peeking_ = true;
   cells_.clear();
-  unescaped_.clear();
   const char* p = position_ + place;
   while (p < end_ && (*p == '\n' || *p == '\r')) ++p;
   bool whole = p < end_;

@@ -42,35 +42,39 @@ void Tally::add(std::string_view text, std::uint64_t line, std::uint64_t cells, 
     add_odd(text, line, cells, decimal);
 }
 
-TablePass::TablePass(RowScanner& scanner, const Roles& roles, const CsvFormat& format,
-                     std::vector<ColumnState>& inputs, ColumnState& target, bool count_target)
-    : scanner_(scanner),
+TablePass::TablePass(RowInput& input, const Roles& roles, std::vector<ColumnState>& inputs,
+                     ColumnState& target, bool count_target, const Keeping& keeping)
+    : input_(input),
       roles_(roles),
-      format_(format),
+      format_(input.format()),
       inputs_(inputs),
       target_(target),
-      count_target_(count_target) {
+      count_target_(count_target),
+      keeping_(keeping) {
   const std::size_t columns = roles.categorical.size();
-  std::vector<CellUse> uses(columns, CellUse::skip);
+  uses_.assign(columns, CellUse::skip);
   input_at_.assign(columns, nullptr);
   carried_at_.resize(columns);
   const auto use_of = [](ColumnKind kind) {
     return kind == ColumnKind::numeric ? CellUse::number : CellUse::text;
   };
-  for (ColumnState& input : inputs_) {
-    input.index = static_cast<std::uint32_t>(input.kind == ColumnKind::numeric ? numeric_++ : categorical_++);
-    input_at_[input.column] = &input;
-    uses[input.column] = use_of(input.kind);
+  for (ColumnState& each : inputs_) {
+    each.index = static_cast<std::uint32_t>(each.kind == ColumnKind::numeric ? numeric_++ : categorical_++);
+    input_at_[each.column] = &each;
+    uses_[each.column] = use_of(each.kind);
   }
-  if (roles.target != kNoColumn) uses[roles.target] = use_of(target.kind);
-  for (const std::size_t column : roles.further_targets) uses[column] = CellUse::number;
-  if (roles.weights != kNoColumn) uses[roles.weights] = CellUse::number;
-  if (roles.offset != kNoColumn) uses[roles.offset] = CellUse::number;
+  if (roles.target != kNoColumn) uses_[roles.target] = use_of(target.kind);
+  for (const std::size_t column : roles.further_targets) uses_[column] = CellUse::number;
+  if (roles.weights != kNoColumn) uses_[roles.weights] = CellUse::number;
+  if (roles.offset != kNoColumn) uses_[roles.offset] = CellUse::number;
   for (std::size_t k = 0; k < roles.carried.size(); ++k) {
-    uses[roles.carried[k]] = CellUse::text;
+    uses_[roles.carried[k]] = CellUse::text;
     carried_at_[roles.carried[k]].push_back(k);
   }
-  scanner_.set_uses(std::move(uses));
+  number_at_.assign(columns, kNoColumn);
+  std::size_t numbers = 0;
+  for (std::size_t c = 0; c < columns; ++c)
+    if (uses_[c] == CellUse::number) number_at_[c] = numbers++;
 }
 
 void TablePass::begin_block() {
@@ -82,26 +86,13 @@ void TablePass::begin_block() {
   if (roles_.offset != kNoColumn) block_.offset.resize(kBlockRows);
   block_.carried.resize(roles_.carried.size());
   n_ = 0;
-  for (const ColumnState& input : inputs_)
-    if (input.kind == ColumnKind::numeric)
-      scanner_.number_out(input.column) = block_.numeric.data() + input.index * kBlockRows;
-  if (roles_.target != kNoColumn) scanner_.number_out(roles_.target) = block_.target.data();
-  for (std::size_t j = 0; j < roles_.further_targets.size(); ++j)
-    scanner_.number_out(roles_.further_targets[j]) = block_.target.data() + (j + 1) * kBlockRows;
-  if (roles_.weights != kNoColumn) scanner_.number_out(roles_.weights) = block_.weight.data();
-  if (roles_.offset != kNoColumn) scanner_.number_out(roles_.offset) = block_.offset.data();
 }
 
-void TablePass::run() {
+void TablePass::run(const Compute& compute) {
   begin_block();
-  while (scanner_.next(n_)) {
-    ++rows_read;
-    if (!row_is_used()) continue;
-    take_cells();
-    if (roles_.offset != kNoColumn && std::isnan(block_.offset[n_]))
-      refuse_number(roles_.offset, "every row needs an offset");
-    if (++n_ == kBlockRows) end_block();
-  }
+  for_each_piece(input_, uses_, compute, [this](const RawRows&, const ParsedRows& parsed) -> Deliver {
+    return [this, &parsed] { add(parsed); };
+  });
   if (n_ == 0) return;
   shrink_columns(block_.numeric, numeric_, n_);
   shrink_columns(block_.levels, categorical_, n_);
@@ -111,21 +102,81 @@ void TablePass::run() {
   end_block();
 }
 
+void TablePass::add(const ParsedRows& parsed) {
+  now_ = &parsed;
+  const std::uint64_t before = rows + n_;
+  for (row_ = 0; row_ < parsed.rows; ++row_) {
+    ++rows_read;
+    if (!row_is_used()) continue;
+    take_cells();
+    if (roles_.offset != kNoColumn && std::isnan(number(roles_.offset)))
+      refuse_number(roles_.offset, "every row needs an offset");
+    used_.push_back(row_);
+    if (slot() < kBlockRows) continue;
+    take_numbers();
+    end_block();
+  }
+  take_numbers();
+  used_of_piece.push_back(static_cast<std::uint32_t>(rows + n_ - before));
+}
+
+/// Copies the numbers of the used rows into the block.
+void TablePass::take_numbers() {
+  if (used_.empty()) return;
+  const uword first = used_.front(), count = used_.size();
+  const bool together = used_.back() - first + 1 == count;
+  const auto take = [&](std::size_t column, std::vector<double>& to, uword place) {
+    const double* const from = now_->column(number_at_[column]);
+    double* const out = to.data() + place * kBlockRows + n_;
+    if (together)
+      std::copy_n(from + first, count, out);
+    else
+      for (uword i = 0; i < count; ++i) out[i] = from[used_[i]];
+    return static_cast<std::uint64_t>(
+        std::count_if(out, out + count, [](double v) { return !std::isnan(v); }));
+  };
+  for (ColumnState& input : inputs_)
+    if (input.kind == ColumnKind::numeric)
+      input.tally.numbers += take(input.column, block_.numeric, input.index);
+  if (roles_.target != kNoColumn && target_.kind == ColumnKind::numeric)
+    take(roles_.target, block_.target, 0);
+  for (std::size_t j = 0; j < roles_.further_targets.size(); ++j)
+    take(roles_.further_targets[j], block_.target, j + 1);
+  if (roles_.weights != kNoColumn) take(roles_.weights, block_.weight, 0);
+  if (roles_.offset != kNoColumn) take(roles_.offset, block_.offset, 0);
+  n_ += count;
+  used_.clear();
+}
+
 void TablePass::end_block() {
   block_.rows = n_;
   rows += n_;
+  if (!keeping_.rows) {
+    for (auto& texts : block_.carried) texts.clear();
+    n_ = 0;
+    return;
+  }
+  kept_ += sizeof(double) *
+               (block_.numeric.size() + block_.target.size() + block_.weight.size() + block_.offset.size()) +
+           sizeof(std::uint32_t) * block_.levels.size();
+  if (keeping_.memory > 0 && kept_ > keeping_.memory)
+    throw Error(Errc::usage,
+                input_.file() +
+                    ": the table does not fit into --memory; import it once, then train from the "
+                    "block file: moekit convert " +
+                    (input_.file() == "standard input" ? "-" : argument(input_.file())) + " -o data.mkb");
   blocks_.push_back(std::move(block_));
   begin_block();
 }
 
 const TextCell* TablePass::cell_of(std::size_t column) const {
-  for (const TextCell& cell : scanner_.cells())
+  for (const TextCell& cell : now_->cells_of(row_))
     if (cell.column == column) return &cell;
   return nullptr;
 }
 
 void TablePass::refuse_here(std::size_t column, const std::string& what) const {
-  refuse_cell(scanner_.file(), scanner_.line(), scanner_.names()[column], what);
+  refuse_cell(input_.file(), now_->line[row_], input_.names()[column], what);
 }
 
 void TablePass::refuse_number(std::size_t column, const std::string& demand) const {
@@ -139,7 +190,7 @@ void TablePass::refuse_number(std::size_t column, const std::string& demand) con
 
 bool TablePass::row_is_used() {
   if (roles_.weights != kNoColumn) {
-    const double w = block_.weight[n_];
+    const double w = number(roles_.weights);
     if (std::isnan(w)) refuse_number(roles_.weights, "every row needs a weight; 0 leaves it out");
     if (w < 0) {
       char text[32];
@@ -160,13 +211,13 @@ bool TablePass::row_is_used() {
 
 /// False when the row has no target.
 bool TablePass::take_target() {
-  double& value = block_.target[n_];
   if (target_.kind == ColumnKind::categorical) {
     const TextCell* cell = cell_of(roles_.target);
-    if (scanner_.missing().match(trim(cell->text))) return false;
-    value = take_text(target_, *cell);
+    if (input_.missing().match(trim(cell->text))) return false;
+    block_.target[slot()] = take_text(target_, *cell);
     return true;
   }
+  const double value = number(roles_.target);
   if (std::isnan(value)) {
     const TextCell* odd = cell_of(roles_.target);
     if (!odd) return false;
@@ -192,7 +243,7 @@ void TablePass::check_count(std::size_t column, double value) const {
 bool TablePass::take_further_targets() {
   for (std::size_t j = 0; j < roles_.further_targets.size(); ++j) {
     const std::size_t column = roles_.further_targets[j];
-    const double value = block_.target[(j + 1) * kBlockRows + n_];
+    const double value = number(column);
     if (std::isnan(value)) {
       if (cell_of(column)) refuse_number(column, "several targets have to be numbers");
       return false;
@@ -206,16 +257,16 @@ void TablePass::take_odd(ColumnState& state, std::string_view text) {
   if (state.insist_numeric)
     refuse_number(state.column,
                   "leave it out with --missing " + argument(trim(text)) + ", or don't ask for numbers there");
-  state.tally.add_odd(text, scanner_.line(), 1, format_.decimal);
+  state.tally.add_odd(text, now_->line[row_], 1, format_.decimal);
 }
 
 /// The provisional code of a present text.
 std::uint32_t TablePass::take_text(ColumnState& state, const TextCell& cell) {
   const std::size_t known = state.levels.levels().size();
-  const std::uint32_t code = state.levels.add(cell.text, scanner_.line());
+  const std::uint32_t code = state.levels.add(cell.text, now_->line[row_]);
   if (code == LevelCounter::kNone) {
-    state.tally.add(cell.text, scanner_.line(), 1, format_.decimal);
-    if (!state.overflow) state.overflow = OddCell{scanner_.line(), std::string(cell.text)};
+    state.tally.add(cell.text, now_->line[row_], 1, format_.decimal);
+    if (!state.overflow) state.overflow = OddCell{now_->line[row_], std::string(cell.text)};
   } else if (state.levels.levels().size() > known && !valid_utf8(cell.text)) {
     refuse_here(state.column,
                 "'" + shown(cell.text) + "' is not valid UTF-8; convert the file: iconv -f LATIN1 -t UTF-8");
@@ -224,15 +275,16 @@ std::uint32_t TablePass::take_text(ColumnState& state, const TextCell& cell) {
 }
 
 void TablePass::take_cells() {
-  for (const TextCell& cell : scanner_.cells()) {
+  for (const TextCell& cell : now_->cells_of(row_)) {
     for (const std::size_t k : carried_at_[cell.column]) block_.carried[k].emplace_back(cell.text);
     ColumnState* const input = input_at_[cell.column];
     if (!input) continue;
     if (input->kind == ColumnKind::numeric) {
       take_odd(*input, cell.text);
     } else {
-      const bool present = !scanner_.missing().match(trim(cell.text));
-      block_.levels[input->index * kBlockRows + n_] = present ? take_text(*input, cell) : LevelCounter::kNone;
+      const bool present = !input_.missing().match(trim(cell.text));
+      block_.levels[input->index * kBlockRows + slot()] =
+          present ? take_text(*input, cell) : LevelCounter::kNone;
     }
   }
 }
@@ -245,12 +297,7 @@ void TablePass::finish_tallies() {
   for (ColumnState& input : inputs_) {
     if (input.kind == ColumnKind::categorical) {
       add_levels(input);
-    } else if (input.tally.odd > 0) {  // otherwise every present cell is a number, however many there are
-      for (const BlockData& block : blocks_) {
-        const double* x = block.numeric.data() + input.index * block.rows;
-        input.tally.numbers += static_cast<std::uint64_t>(
-            std::count_if(x, x + block.rows, [](double v) { return !std::isnan(v); }));
-      }
+    } else {
       input.tally.present = input.tally.numbers + input.tally.odd;
     }
   }

@@ -7,7 +7,7 @@
 #include "levels.hpp"
 #include "moekit/csv.hpp"
 #include "roles.hpp"
-#include "row_scanner.hpp"
+#include "row_input.hpp"
 
 namespace moekit::csv {
 
@@ -40,14 +40,20 @@ struct ColumnState {
   std::optional<OddCell> overflow;  ///< the first text after too many levels
 };
 
+/// What becomes of the rows.
+struct Keeping {
+  bool rows = true;          ///< false: they are only looked at
+  std::uint64_t memory = 0;  ///< most bytes of kept rows; 0: any
+};
+
 /// One reading of the rows, with a guess of the kind of each column. When the guess is wrong the tallies say
 /// what is right, and the file has to be read again.
 class TablePass {
  public:
-  TablePass(RowScanner& scanner, const Roles& roles, const CsvFormat& format,
-            std::vector<ColumnState>& inputs, ColumnState& target, bool count_target);
+  TablePass(RowInput& input, const Roles& roles, std::vector<ColumnState>& inputs, ColumnState& target,
+            bool count_target, const Keeping& keeping);
   /// Reads the rows up to the end.
-  void run();
+  void run(const Compute& compute);
   /// Completes the tallies.
   void finish_tallies();
   /// The blocks, with levels in their final order: `levels`, one list an input, and the labels of the target.
@@ -56,11 +62,17 @@ class TablePass {
   std::uint64_t rows = 0;  ///< used
   std::uint64_t rows_read = 0, without_target = 0, without_weight = 0;
   std::vector<double> target_values;  ///< the first different values of a numeric target
+  /// Of every piece of the file: how many rows of it are used.
+  std::vector<std::uint32_t> used_of_piece;
 
  private:
+  void add(const ParsedRows& rows);
+  void take_numbers();
   void begin_block();
   void end_block();
   bool row_is_used();
+  double number(std::size_t column) const { return now_->column(number_at_[column])[row_]; }
+  uword slot() const { return n_ + used_.size(); }
   bool take_target();
   bool take_further_targets();
   void check_count(std::size_t column, double value) const;
@@ -71,15 +83,22 @@ class TablePass {
   [[noreturn]] void refuse_here(std::size_t column, const std::string& what) const;
   [[noreturn]] void refuse_number(std::size_t column, const std::string& demand) const;
 
-  RowScanner& scanner_;
+  RowInput& input_;
   const Roles& roles_;
   const CsvFormat& format_;
   std::vector<ColumnState>& inputs_;
   ColumnState& target_;
   bool count_target_;
+  Keeping keeping_;
+  std::uint64_t kept_ = 0;                            // bytes
   std::vector<ColumnState*> input_at_;                // by column of the file
   std::vector<std::vector<std::size_t>> carried_at_;  // by column of the file: places in `carried`
+  std::vector<std::size_t> number_at_;                // by column of the file: place among the number columns
+  std::vector<CellUse> uses_;
   uword numeric_ = 0, categorical_ = 0;
+  const ParsedRows* now_ = nullptr;  // the rows that are added
+  uword row_ = 0;                    // among them
+  std::vector<uword> used_;          // those of them that are used, and whose numbers are not taken yet
   BlockData block_;
   uword n_ = 0;
   std::vector<BlockData> blocks_;
