@@ -93,8 +93,10 @@ int output_width() {
   return 80;
 }
 
+bool output_is_terminal() { return isatty(STDOUT_FILENO); }
+
 bool output_blocks() {
-  if (!isatty(STDOUT_FILENO)) return false;
+  if (!output_is_terminal()) return false;
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
     const char* value = std::getenv(name);
     if (!value || !*value) continue;

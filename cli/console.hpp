@@ -50,6 +50,8 @@ class Console {
 
 /// Columns of the terminal behind standard output, 80 when it is not one.
 int output_width();
+/// Is standard output a terminal?
+bool output_is_terminal();
 /// Does standard output go to a terminal that shows block characters (UTF-8 by LC_ALL, LC_CTYPE or LANG)?
 bool output_blocks();
 

@@ -249,8 +249,12 @@ Json summary_json(const Model& model, const Diagnosis& d) {
   return json;
 }
 
-std::string diagnosis_text(const Model& model, const Diagnosis& d) {
-  constexpr std::size_t kMost = 12;
+namespace {
+
+constexpr std::size_t kMostRegions = 12;
+
+/// A line for each region; its rule takes at most `room` characters, with 0 there are no rules.
+std::string regions_table(const Model& model, const Diagnosis& d, std::size_t room) {
   const bool classes = classifies(model);
   TextTable table;
   using enum TextTable::Align;
@@ -268,8 +272,8 @@ std::string diagnosis_text(const Model& model, const Diagnosis& d) {
     if (d.has_target) table.column("rmse", right);
   }
   if (d.has_target && classes) table.column("error", right);
-  table.column("where");
-  for (std::size_t k = 0; k < std::min(kMost, d.regions.size()); ++k) {
+  if (room > 0) table.column("where");
+  for (std::size_t k = 0; k < std::min(kMostRegions, d.regions.size()); ++k) {
     const Region& r = d.regions[k];
     std::vector<std::string> cells = {std::to_string(k + 1), percent(r.share),
                                       bar(r.share, largest, kBarWidth, blocks),
@@ -281,14 +285,31 @@ std::string diagnosis_text(const Model& model, const Diagnosis& d) {
       if (d.has_target) cells.push_back(brief(t.error, 4));
     }
     if (d.has_target && classes) cells.push_back(percent(r.targets[0].error));
-    cells.push_back(shorten(where_text(d, k), 44));
+    if (room > 0) cells.push_back(shorten(where_text(d, k), room));
     table.row(std::move(cells));
   }
+  return table.text();
+}
+
+/// What the table leaves of a terminal's line for the rules.
+std::size_t room_for_rules(const Model& model, const Diagnosis& d) {
+  constexpr std::size_t kLeast = 20, kUsual = 44;
+  if (!output_is_terminal()) return kUsual;
+  const std::string bare = regions_table(model, d, 0);
+  const auto width = static_cast<std::size_t>(output_width());
+  const std::size_t used = display_width(bare.substr(0, bare.find('\n'))) + 2;
+  return std::clamp(width > used ? width - used : 0, kLeast, kUsual);
+}
+
+}  // namespace
+
+std::string diagnosis_text(const Model& model, const Diagnosis& d) {
   std::string text = counted(d.rows, "row") + ", " + counted(d.regions.size(), "expert") + ", target " +
                      target_names(model.schema) + (d.has_target ? "" : " (not in the data)") + "\n" +
-                     table.text();
+                     regions_table(model, d, room_for_rules(model, d));
   constexpr std::size_t kMostEquations = 6, kMostTerms = 4;
-  if (d.regions.size() > kMost) text += "... and " + counted(d.regions.size() - kMost, "more expert") + "\n";
+  if (d.regions.size() > kMostRegions)
+    text += "... and " + counted(d.regions.size() - kMostRegions, "more expert") + "\n";
   text += expert_equations_text(model, static_cast<std::size_t>(output_width()), kMostTerms, kMostEquations);
   text += "boundary " + percent(d.boundary_share) + " of rows, gate entropy " +
           brief_amount(d.gate_entropy, 3) + ", largest share " + brief(d.max_over_mean, 3) +

@@ -70,8 +70,9 @@ void settle_bases(const Schema& schema, const Source& source, const Compute& com
   const auto settle = [&](Basis& basis) {
     const std::vector<uword> dependent = dependent_features(basis, schema, source, compute);
     for (const uword j : dependent) {
-      // Penalised fits give each level its own effect on purpose.
-      if (!exact && basis.terms()[j].kind == Term::Kind::level) continue;
+      // Penalised fits give each level its own effect on purpose, and ramps stand beside the whole line.
+      const Term::Kind kind = basis.terms()[j].kind;
+      if (!exact && (kind == Term::Kind::level || kind == Term::Kind::ramp)) continue;
       const std::string note = "'" + basis.name(schema, j) + "' is a combination of other inputs" +
                                (exact ? ": left out" : ": they share its effect");
       if (std::find(notes.begin(), notes.end(), note) == notes.end()) notes.push_back(note);

@@ -112,3 +112,24 @@ TEST_CASE("inspect: with one input, one expert and no ridge the equation is the 
           0);
   CHECK(has(w.run("inspect l.moe").out, "y = 1.1 + 1.96 x"));
 }
+
+TEST_CASE("diagnose and inspect draw shares as bars, and diagnose writes the experts' equations") {
+  const Workshop w;
+  REQUIRE(w.run("train data/mcycle.csv --target accel --experts 3 -q -o m.moe").code == 0);
+  const std::string shown = w.run("diagnose m.moe data/mcycle.csv -o d").out;
+  const auto json = json_of(w.run("diagnose m.moe data/mcycle.csv -o d --json").out);
+  // The largest share is ten characters long, the others in proportion.
+  std::vector<double> shares;
+  for (const auto& expert : json.at("utilisation")) shares.push_back(expert.at("share").get<double>());
+  const double largest = *std::max_element(shares.begin(), shares.end());
+  for (std::size_t k = 0; k < shares.size(); ++k) {
+    const std::string line = "     " + std::to_string(k + 1) + "  ";
+    const std::size_t at = shown.find(line);
+    REQUIRE(at != std::string::npos);
+    const std::string row = shown.substr(at, shown.find('\n', at) - at);
+    CHECK(std::count(row.begin(), row.end(), '#') == std::lround(10 * shares[k] / largest));
+  }
+  CHECK(shown.find("  expert 1: accel = ") != std::string::npos);
+  CHECK(shown.find('\x1b') == std::string::npos);
+  CHECK(w.run("inspect m.moe").out.find("##########") != std::string::npos);
+}

@@ -243,3 +243,11 @@ TEST_CASE("--preset accurate: the options that it stands for, unless they are gi
   CHECK(learnt(w) == additive);
   CHECK(w.run("train data/mcycle.csv --target accel --preset best -o m.moe").code == 64);
 }
+
+TEST_CASE(
+    "ramps beside the line are no surprise: no note about them, unless exact maximum likelihood drops one") {
+  const Workshop w;
+  const std::string ramps = "train data/boston.csv --target medv --experts 1 --expert ramps -o m.moe";
+  CHECK(!has(w.run(ramps).err, "is a combination of other inputs"));
+  CHECK(has(w.run(ramps + " --ridge 0").err, "is a combination of other inputs"));
+}
