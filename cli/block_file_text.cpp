@@ -31,10 +31,7 @@ std::string block_file_text(const BlockFileInfo& info, std::size_t most) {
                                             : "-";
     table.row({shorten(column.name, 24), kind_of(column), missing > 0 ? percent(missing) : "-", values});
   }
-  std::string text = table.text();
-  if (info.columns.size() > most)
-    text += "... and " + counted(info.columns.size() - most, "more column") + " (-v shows all)\n";
-  return text;
+  return table.text() + more_line(info.columns.size(), most, "column");
 }
 
 Json block_file_json(const BlockFileInfo& info) {

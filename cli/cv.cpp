@@ -20,7 +20,7 @@ struct CvArgs {
   FitArgs fit;
   std::vector<std::string> experts = {"1,2,4,8"};
   std::uint32_t folds = 10;
-  bool experts_given = false, folds_given = false;
+  bool folds_given = false;
   std::string group, fold_column;
   bool json = false;
 };
@@ -35,7 +35,7 @@ std::vector<uword> expert_counts(const CvArgs& args, const Grouping& regions) {
   if (!regions.names.empty()) {
     // A starting region for each row fixes K.
     const uword k = regions.names.size();
-    if (!args.experts_given) counts = {k};
+    if (!args.fit.was_given("experts")) counts = {k};
     for (const uword count : counts)
       if (count != 1 && count != k)
         throw Error(Errc::usage, "--init-column: '" + args.fit.init_column + "' has " + counted(k, "region") +
@@ -190,11 +190,11 @@ void add_cv(CLI::App& program, Command& command) {
                   "  moekit cv data/mcycle.csv --target accel --experts 2,auto --folds 3\n",
                   command.common);
   add_fit(*sub, args->fit);
-  CLI::Option* experts = add_list(*sub, "--experts", args->experts,
-                                  "numbers of experts to compare; 1 is always added; auto: found in each "
-                                  "fold on rows held back (default: 1,2,4,8)")
-                             ->type_name("1,2,auto")
-                             ->group("Cross-validation");
+  add_list(*sub, "--experts", args->experts,
+           "numbers of experts to compare; 1 is always added; auto: found in each "
+           "fold on rows held back (default: 1,2,4,8)")
+      ->type_name("1,2,auto")
+      ->group("Cross-validation");
   CLI::Option* folds = sub->add_option("--folds", args->folds, "number of folds")
                            ->type_name("N")
                            ->check(whole_number(2, kMostFolds))
@@ -209,10 +209,8 @@ void add_cv(CLI::App& program, Command& command) {
       ->group("Cross-validation");
   sub->add_flag("--json", args->json, "one JSON object instead of a table")->group("Output");
   add_columns(*sub, args->fit.columns);
-  sub->callback([args, sub, experts, folds, &command] {
-    args->experts_given = experts->count() > 0;
+  sub->callback([args, sub, folds, &command] {
     args->fit.given = given_options(*sub);
-    args->fit.restarts_given = sub->get_option("--restarts")->count() > 0;
     args->folds_given = folds->count() > 0;
     command.run = [args, &command](Console& console) { return run_cv(*args, command.common, console); };
   });

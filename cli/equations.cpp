@@ -69,7 +69,7 @@ std::string expert_equations_text(const Model& model, std::size_t width, std::si
     expert += left + wrapped(linear_text(terms, most_terms), width, display_width(left), 6) + "\n";
   }
   if (experts > most_experts && !expert.empty())  // networks have no equations
-    expert += "  ... and " + counted(experts - most_experts, "more expert") + " (-v shows all)\n";
+    expert += "  " + more_line(experts, most_experts, "expert");
   return expert;
 }
 

@@ -40,8 +40,7 @@ std::string node_lines(const std::vector<Terms>& nodes, std::size_t width, std::
         "  node " + std::to_string(j + 1) + " (experts " + nodes[j].front().output + "): ";
     text += line(left, node_rule(nodes[j], most_terms), width);
   }
-  if (nodes.size() > most)
-    text += "  ... and " + counted(nodes.size() - most, "more node") + " (-v shows all)\n";
+  if (nodes.size() > most) text += "  " + more_line(nodes.size(), most, "node");
   return text;
 }
 

@@ -255,6 +255,10 @@ void add_fit(CLI::App& command, FitArgs& args) {
   add_routing(command, args);
 }
 
+bool FitArgs::was_given(std::string_view option) const {
+  return std::any_of(given.begin(), given.end(), [&](const auto& set) { return set.first == option; });
+}
+
 std::vector<std::pair<std::string, std::string>> given_options(const CLI::App& command) {
   std::vector<std::pair<std::string, std::string>> given;
   for (const CLI::Option* option : command.get_options()) {

@@ -58,12 +58,11 @@ struct FitArgs {
   std::string memory;  ///< empty: none given
   std::string method = "em", loss = "likelihood", schedule = "cosine", gate_score = "softmax";
   std::vector<std::string> balance;  ///< raw list
-  bool restarts_given = false;
-  std::string covariance;  ///< empty: by family
+  std::string covariance;            ///< empty: by family
   FitOptions fit;
   std::string experts = "4";
-  bool experts_given = false;
   std::vector<std::pair<std::string, std::string>> given;  ///< options that the user set: for the model file
+  bool was_given(std::string_view option) const;           ///< name without dashes
 };
 
 // Each adds a group of options to a command.

@@ -1,6 +1,4 @@
 // --preset: many options by one name.
-#include <algorithm>
-
 #include "moekit/schema.hpp"
 #include "options.hpp"
 
@@ -17,8 +15,7 @@ class Preset {
   explicit Preset(FitArgs& args) : args_(args) {}
   template <class T>
   void set(const char* option, T& value, const T& to) const {
-    const auto same = [&](const auto& given) { return given.first == option; };
-    if (std::none_of(args_.given.begin(), args_.given.end(), same)) value = to;
+    if (!args_.was_given(option)) value = to;
   }
 
  private:

@@ -177,7 +177,7 @@ void take_gradient(const FitArgs& args, FitOptions& fit) {
   if (!balance.empty()) fit.gradient.balance.clear();
   for (const std::string& name : balance) fit.gradient.balance.push_back(balance_of(name));
   const bool in_batches = fit.method == Method::adam || fit.method == Method::sgd;
-  if (in_batches && !args.restarts_given) fit.restarts = 1;
+  if (in_batches && !args.was_given("restarts")) fit.restarts = 1;
 }
 
 }  // namespace

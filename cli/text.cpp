@@ -58,6 +58,11 @@ std::string counted(std::uint64_t n, std::string_view noun) {
   return std::to_string(n) + " " + std::string(noun) + (n == 1 ? "" : "s");
 }
 
+std::string more_line(std::size_t all, std::size_t most, std::string_view noun) {
+  if (all <= most) return "";
+  return "... and " + counted(all - most, "more " + std::string(noun)) + " (-v shows all)\n";
+}
+
 std::string join(const std::vector<std::string>& parts, std::string_view separator) {
   std::string text;
   for (std::size_t i = 0; i < parts.size(); ++i) {

@@ -21,6 +21,8 @@ inline constexpr std::size_t kBarWidth = 10;
 std::string bar(double value, double most, std::size_t width, bool blocks);
 /// "1 row", "2 rows"; thousands are not separated, so that the number can be pasted.
 std::string counted(std::uint64_t n, std::string_view noun);
+/// The line below a list that stopped at `most` of `all`; empty if it did not.
+std::string more_line(std::size_t all, std::size_t most, std::string_view noun);
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 /// Pieces between commas, without surrounding blanks; empty pieces are left out. A comma inside double quotes

@@ -54,9 +54,9 @@ MemorySource read_validation(const std::string& path, const Schema& schema, Cons
 /// --init-column: its distinct texts are the regions.
 void take_regions(const TrainArgs& args, const Table& table, FitOptions& options) {
   const Grouping regions = group_rows(table, args.fit.data, args.fit.init_column);
-  if (args.fit.experts_given && options.grow)
+  if (args.fit.was_given("experts") && options.grow)
     throw Error(Errc::usage, "--init-column says how many experts there are; leave --experts auto out");
-  if (args.fit.experts_given && options.experts != regions.names.size())
+  if (args.fit.was_given("experts") && options.experts != regions.names.size())
     throw Error(Errc::usage, "--init-column: '" + args.fit.init_column + "' has " +
                                  counted(regions.names.size(), "region") + ", but --experts is " +
                                  std::to_string(options.experts) + "; leave --experts out");
@@ -224,12 +224,12 @@ void add_train(CLI::App& program, Command& command) {
       "  moekit train data/boston.csv --target medv,lstat --experts 2 -o two.moe\n",
       command.common);
   add_fit(*sub, args->fit);
-  CLI::Option* experts = sub->add_option("--experts", args->fit.experts,
-                                         "number of experts, or auto: found by growing on rows held back")
-                             ->type_name("K|auto")
-                             ->check(number_of_experts())
-                             ->capture_default_str()
-                             ->group("Model and fit");
+  sub->add_option("--experts", args->fit.experts,
+                  "number of experts, or auto: found by growing on rows held back")
+      ->type_name("K|auto")
+      ->check(number_of_experts())
+      ->capture_default_str()
+      ->group("Model and fit");
   sub->add_option("--validation", args->validation,
                   "share of rows, or a file, kept out of the fit and scored in the summary (default: none)")
       ->type_name("SHARE|FILE")
@@ -263,9 +263,7 @@ void add_train(CLI::App& program, Command& command) {
       ->group("Output");
   add_checkpoint(*sub, args->checkpoint);
   add_columns(*sub, args->fit.columns);
-  sub->callback([args, sub, experts, &command] {
-    args->fit.experts_given = experts->count() > 0;
-    args->fit.restarts_given = sub->get_option("--restarts")->count() > 0;
+  sub->callback([args, sub, &command] {
     args->checkpoint.every_given = sub->get_option("--checkpoint-every")->count() > 0;
     args->fit.given = given_options(*sub);
     command.on_ranks = true;

@@ -69,10 +69,7 @@ std::string types_text(const Schema& schema, std::size_t most) {
   }
   if (!schema.weights.empty()) table.row({shorten(schema.weights, 24), "weight", "", ""});
   for (const std::string& id : schema.id) table.row({shorten(id, 24), "id", "", ""});
-  std::string text = table.text();
-  if (schema.inputs.size() > most)
-    text += "... and " + counted(schema.inputs.size() - most, "more input") + " (-v shows all)\n";
-  return text;
+  return table.text() + more_line(schema.inputs.size(), most, "input");
 }
 
 Json types_json(const Schema& schema) {

@@ -18,6 +18,13 @@ struct Components {
 };
 Components components(const Model& model, const Block& block);
 
+/// Mean of each row's mixture, and the two parts of its standard deviation: noise of the experts, spread
+/// between their means; n each.
+struct Moments {
+  vec mean, within, between;
+};
+Moments moments(const mat& weight, const mat& mean, const mat& sd);
+
 /// Are the components normal distributions (then closed forms hold)?
 bool gaussian(const Model& model);
 /// Is the target a count, so that its distribution has steps?

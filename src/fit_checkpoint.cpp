@@ -1,12 +1,11 @@
 #include "moekit/fit_checkpoint.hpp"
 
-#include <zlib.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 
+#include "checksum.hpp"
 #include "moekit/archive.hpp"
 #include "moekit/error.hpp"
 #include "moekit/model_io.hpp"
@@ -21,13 +20,7 @@ constexpr int kFormat = 1;
 constexpr const char* kRemedy = "; remove it to begin anew";
 
 /// The only first line that a checkpoint with this body can have.
-std::string header_of(std::string_view body) {
-  const uLong sum =
-      ::crc32_z(::crc32(0, nullptr, 0), reinterpret_cast<const Bytef*>(body.data()), body.size());
-  char line[80];
-  std::snprintf(line, sizeof line, "%s%d %zu %08lx\n", kMagic.data(), kFormat, body.size(), sum);
-  return line;
-}
+std::string header_of(std::string_view body) { return sealing_line(kMagic, kFormat, body); }
 
 /// All bytes of a file; none if it does not exist or does not begin as a checkpoint does.
 std::optional<std::string> read_file(const std::string& path) {

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <cerrno>
 #include <charconv>
@@ -11,6 +10,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "checksum.hpp"
 #include "model_json.hpp"
 #include "moekit/error.hpp"
 #include "moekit/version.hpp"
@@ -23,13 +23,7 @@ constexpr std::string_view kMagic = "moekit-model ";
 constexpr int kFormat = 1;
 
 /// The only first line that a model with this body can have.
-std::string header_of(std::string_view body) {
-  uLong sum = ::crc32(0, nullptr, 0);
-  sum = ::crc32_z(sum, reinterpret_cast<const Bytef*>(body.data()), body.size());
-  char line[80];
-  std::snprintf(line, sizeof line, "%s%d %zu %08lx\n", kMagic.data(), kFormat, body.size(), sum);
-  return line;
-}
+std::string header_of(std::string_view body) { return sealing_line(kMagic, kFormat, body); }
 
 [[noreturn]] void refuse(const std::string& name, const std::string& problem) {
   throw Error(Errc::model_format, name + ": " + problem);

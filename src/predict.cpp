@@ -14,6 +14,14 @@ Unit target_unit(const Target& target) {
   return {target.mean, target.sd};
 }
 
+Moments moments(const mat& weight, const mat& mean, const mat& sd) {
+  Moments out;
+  out.mean = arma::sum(weight % mean, 1);
+  out.within = arma::sqrt(arma::sum(weight % arma::square(sd), 1));
+  out.between = arma::sqrt(arma::sum(weight % arma::square(mean.each_col() - out.mean), 1));
+  return out;
+}
+
 bool gaussian(const Model& model) { return model.family == "gaussian"; }
 bool discrete(const Model& model) { return model.schema.target.task == Task::count; }
 
@@ -109,17 +117,15 @@ void mend_remote_rows(Posterior& post) {
 
 /// Mean and spread on the standardised target, where no square can overflow, then the target's units.
 void summarise(const Components& c, const Unit& unit, Prediction& out) {
-  const vec mean = arma::sum(c.weight % c.mean, 1);
-  const vec within = arma::sqrt(arma::sum(c.weight % arma::square(c.sd), 1));
-  const vec between = arma::sqrt(arma::sum(c.weight % arma::square(c.mean.each_col() - mean), 1));
-  out.mean.set_size(mean.n_elem);
-  out.sd.set_size(mean.n_elem);
-  for (uword i = 0; i < mean.n_elem; ++i) {
-    out.mean[i] = unit.user(mean[i]);
-    out.sd[i] = unit.sd * std::hypot(within[i], between[i]);
+  const Moments m = moments(c.weight, c.mean, c.sd);
+  out.mean.set_size(m.mean.n_elem);
+  out.sd.set_size(m.mean.n_elem);
+  for (uword i = 0; i < m.mean.n_elem; ++i) {
+    out.mean[i] = unit.user(m.mean[i]);
+    out.sd[i] = unit.sd * std::hypot(m.within[i], m.between[i]);
   }
-  out.within = unit.sd * within;
-  out.between = unit.sd * between;
+  out.within = unit.sd * m.within;
+  out.between = unit.sd * m.between;
 }
 
 /// probability += part sum_k g_k p_k(c | x).

@@ -11,6 +11,7 @@
 #include <set>
 #include <system_error>
 
+#include "checksum.hpp"
 #include "moekit/block.hpp"
 #include "moekit/error.hpp"
 

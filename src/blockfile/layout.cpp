@@ -1,16 +1,9 @@
 #include "layout.hpp"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <charconv>
 
 namespace moekit::blocks {
-
-std::uint32_t checksum(const void* data, std::size_t bytes) {
-  return static_cast<std::uint32_t>(
-      ::crc32_z(::crc32(0, nullptr, 0), static_cast<const Bytef*>(data), bytes));
-}
 
 bool is_plain(std::string_view text, char decimal) {
   constexpr std::size_t kMostDigits = 15;

@@ -56,7 +56,6 @@ static_assert(sizeof(BlockHead) == 24 && sizeof(ChunkHead) == 8 && sizeof(BlockP
               sizeof(Trailer) == 32);
 
 inline std::size_t padded(std::size_t bytes) { return (bytes + 7) / 8 * 8; }
-std::uint32_t checksum(const void* data, std::size_t bytes);
 
 /// Whether `text` is how plain_text() spells its number: digits without exponent, blanks, needless zeros or
 /// sign, at most 15 of them, so that the number says how it was written.

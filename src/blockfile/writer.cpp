@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "checksum.hpp"
 #include "csv/number.hpp"
 
 namespace moekit::blocks {

@@ -22,10 +22,11 @@ using V = hn::Vec<D>;
 // Sums of one tile: kLeft products times kRight weights; with 32 registers 4 x 4, with 16 registers 4 x 2.
 // The loops over a tile are unrolled by hand: else GCC keeps the sums of a large tile in memory, at a third
 // of the speed.
+constexpr std::size_t kLeft = 4;
 #if HWY_TARGET == HWY_SSSE3 || HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2
-constexpr std::size_t kLeft = 4, kRight = 2;
+constexpr std::size_t kRight = 2;
 #else
-constexpr std::size_t kLeft = 4, kRight = 4;
+constexpr std::size_t kRight = 4;
 #endif
 
 /// Columns whose product is summed against a weight; b is null for a single column.
@@ -82,10 +83,6 @@ HWY_INLINE void TileRow(const Factor* f, const double* w, std::size_t n, std::si
   std::size_t k = 0;
   for (; k + kRight <= columns; k += kRight)
     Tile<L, kRight>(f, w + k * lead, n, lead, to + k * stride, stride, tag);
-  if (kRight > 4 && columns - k >= 4) {
-    Tile<L, 4>(f, w + k * lead, n, lead, to + k * stride, stride, tag);
-    k += 4;
-  }
   if (kRight > 3 && columns - k == 3) Tile<L, 3>(f, w + k * lead, n, lead, to + k * stride, stride, tag);
   if (kRight > 2 && columns - k == 2) Tile<L, 2>(f, w + k * lead, n, lead, to + k * stride, stride, tag);
   if (columns - k == 1) Tile<L, 1>(f, w + k * lead, n, lead, to + k * stride, stride, tag);

@@ -4,21 +4,13 @@
 #include <cmath>
 #include <memory>
 
+#include "components.hpp"
+
 namespace moekit::train {
 
 namespace {
 
 constexpr double kLeastFactor = 0.5;
-
-/// Mean and variance of each row under one member: n each, standardised target.
-void member_moments(const Mixture& member, const Schema& schema, const Block& block, Posterior& work,
-                    vec& mean, vec& variance) {
-  mat means, sds;
-  gate_weights(member, schema, block, work);
-  member.experts->moments(work.batch, means, sds);
-  mean = arma::sum(work.gate % means, 1);
-  variance = arma::sum(work.gate % (arma::square(sds) + arma::square(means)), 1) - arma::square(mean);
-}
 
 }  // namespace
 
@@ -29,12 +21,15 @@ double narrow_noise(std::vector<Mixture>& members, const Schema& schema, const S
   double total[2] = {0, 0};  // sums over rows: spread between the members' means, their mean variance
   sum_over(source, compute, total, [&]() -> Adder {
     return [&, work = std::make_shared<Posterior>()](const Block& block, std::span<double> sums) {
-      vec mean, variance, first(block.rows, arma::fill::zeros), second = first, own = first;
+      mat means, sds;
+      vec first(block.rows, arma::fill::zeros), second = first, own = first;
       for (const Mixture& member : members) {
-        member_moments(member, schema, block, *work, mean, variance);
-        first += mean / count;
-        second += arma::square(mean) / count;
-        own += variance / count;
+        gate_weights(member, schema, block, *work);
+        member.experts->moments(work->batch, means, sds);
+        const Moments m = moments(work->gate, means, sds);
+        first += m.mean / count;
+        second += arma::square(m.mean) / count;
+        own += (arma::square(m.within) + arma::square(m.between)) / count;
       }
       for (uword i = 0; i < block.rows; ++i) {
         const double w = block.weight ? block.weight[i] : 1.0;
