@@ -161,7 +161,9 @@ void add_bases(CLI::App& command, FitArgs& args, const std::string& group) {
                          "poly:P"),
       "BASIS")
       ->check(basis_check(""));
-  add(command.add_option("--bins", args.bins, "pieces of an additive curve; 0: by the number of rows"), "B")
+  add(command.add_option("--bins", args.bins,
+                         "pieces of an additive curve, or ramps of an input; 0: by the number of rows"),
+      "B")
       ->check(whole_number(0, 1000));
 }
 
@@ -182,7 +184,7 @@ void add_fit(CLI::App& command, FitArgs& args) {
       ->check(one_of({"auto", "regression", "classification", "count"}))
       ->capture_default_str();
   add(command.add_option("--preset", args.preset,
-                         "readable: the defaults below; accurate: an ensemble of ten mixtures of networks "
+                         "readable: the defaults below; accurate: an ensemble of mixtures of networks "
                          "(or of additive experts, for counts and several targets), for prediction rather "
                          "than reading; options that are given win"),
       "NAME")

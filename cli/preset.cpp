@@ -6,8 +6,8 @@ namespace moekit::cli {
 
 namespace {
 
-/// Rows from which on an update may take more of them.
-constexpr double kManyRows = 20'000;
+/// Rows below which time allows more members; rows from which on an update may take more of them.
+constexpr double kFewRows = 5'000, kManyRows = 20'000;
 
 /// Changes options that the user left alone.
 class Preset {
@@ -29,7 +29,7 @@ FitArgs with_preset(FitArgs args, const Schema& schema) {
   const Preset preset(args);
   const std::string family = family_of(args.fit, schema);
   const bool networks = (family == "gaussian" || family == "logistic") && schema.targets() == 1;
-  preset.set("ensemble", args.fit.ensemble, 10);
+  preset.set("ensemble", args.fit.ensemble, networks && schema.total_weight < kFewRows ? 20 : 10);
   if (!networks) {  // what networks cannot be
     preset.set<std::string>("expert", args.expert, "additive");
     return args;

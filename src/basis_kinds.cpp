@@ -13,11 +13,13 @@ namespace {
 /// Quantiles are those of so many rows, spread over the table.
 constexpr std::uint64_t kQuantileRows = 20000;
 
-/// Pieces of each curve unless told: more rows bear more, and the smoothness prior takes back what is too
-/// much.
-std::uint32_t default_bins(std::uint64_t rows) {
-  const double cube_root = std::cbrt(static_cast<double>(rows));
-  return static_cast<std::uint32_t>(std::clamp(std::lround(1.2 * cube_root), 5l, 12l));
+/// Pieces of each curve unless told: more rows bear more. Of additive curves the smoothness prior takes back
+/// what is too much; networks stop early, and take finer ramps (docs/defaults.md has what was measured).
+std::uint32_t default_bins(std::uint64_t rows, BasisKind::Form form) {
+  const auto n = static_cast<double>(rows);
+  return static_cast<std::uint32_t>(form == BasisKind::Form::ramps
+                                        ? std::clamp(std::lround(0.5 * std::sqrt(n)), 8l, 48l)
+                                        : std::clamp(std::lround(1.2 * std::cbrt(n)), 5l, 12l));
 }
 
 /// Present values of each numeric input that gets a curve, sorted; every `stride`-th row.
@@ -139,7 +141,7 @@ Basis make_basis(const BasisKind& kind, const Schema& schema, const Source& sour
   if (kind.form == BasisKind::Form::constant) return Basis({Term{}});
   std::vector<Term> terms = linear.terms();
   const auto values = sorted_values(schema, source);
-  const std::uint32_t bins = kind.bins > 0 ? kind.bins : default_bins(source.rows());
+  const std::uint32_t bins = kind.bins > 0 ? kind.bins : default_bins(source.rows(), kind.form);
   for (const Term& t : linear.terms()) {
     if (t.kind != Term::Kind::numeric || values[t.column].empty()) continue;
     if (kind.form == BasisKind::Form::additive)

@@ -121,7 +121,8 @@ void explain_gate(const Model& model, const Posterior& post, const Block& one, E
   const mat scores = m.gate->coefficients();
   if (scores.n_rows != m.gate_basis.size() || scores.n_cols != m.count() || m.count() < 2) return;
   ByInput sums(model.schema);
-  sums.add(m.gate_basis, post.batch.gate.row(0), scores.col(out.leading) - scores.col(out.second), 1);
+  sums.add(m.gate_basis, post.batch.gate_features().row(0), scores.col(out.leading) - scores.col(out.second),
+           1);
   out.gate_base = sums.base;
   out.gate = sums.parts(one);
 }

@@ -1,6 +1,7 @@
 #pragma once
-#include <armadillo>
 #include <span>
+
+#include "moekit/matrix.hpp"
 
 namespace moekit {
 

@@ -11,8 +11,9 @@ void Mixture::prepare(const Schema& schema, const Block& block, Batch& batch) co
   batch.weight = block.weight;
   batch.offset = block.offset;
   expert_basis.features(schema, block, batch.expert);
+  batch.kept.value.reset();
   if (gate_basis == expert_basis)
-    batch.gate = batch.expert;
+    batch.gate.reset();
   else
     gate_basis.features(schema, block, batch.gate);
   if (noise_basis.size() < 2)
@@ -60,6 +61,14 @@ void Mixture::select(std::span<const uword> from) {
 
 namespace {
 
+/// Is every expert of a softmax of scores asked? Then out.gate are those scores.
+bool plain_softmax(const Mixture& mixture, Posterior& out) {
+  if (mixture.routing.active(mixture.count()) || !mixture.gate->logits(out.batch, out.gate)) return false;
+  out.batch.picks = nullptr;
+  out.gate_before.reset();
+  return true;
+}
+
 /// out.gate: n x K, logarithms of the gate's weights under the routing.
 void log_gate(const Mixture& mixture, Posterior& out) {
   out.batch.picks = nullptr;
@@ -77,17 +86,29 @@ void log_gate(const Mixture& mixture, Posterior& out) {
 void posterior(const Mixture& mixture, const Schema& schema, const Block& block, Posterior& out) {
   mixture.prepare(schema, block, out.batch);
   const uword n = block.rows, k = mixture.count();
+  out.responsibility.set_size(n, k);
+  out.log_likelihood.set_size(n);
+  if (plain_softmax(mixture, out)) {
+    mixture.experts->log_density(out.batch, out.log_joint);
+    simd::posterior_rows(out.gate.memptr(), out.log_joint.memptr(), n, k, out.responsibility.memptr(),
+                         out.log_likelihood.memptr());
+    return;
+  }
   log_gate(mixture, out);
   mixture.experts->log_density(out.batch, out.log_joint);
   out.log_joint += out.gate;
   simd::exp_inplace(out.gate.memptr(), out.gate.n_elem);
-  out.responsibility.set_size(n, k);
-  out.log_likelihood.set_size(n);
   simd::softmax_rows(out.log_joint.memptr(), n, k, out.responsibility.memptr(), out.log_likelihood.memptr());
 }
 
 void gate_weights(const Mixture& mixture, const Schema& schema, const Block& block, Posterior& out) {
   mixture.prepare(schema, block, out.batch);
+  if (plain_softmax(mixture, out)) {
+    out.log_likelihood.set_size(block.rows);
+    simd::softmax_rows(out.gate.memptr(), block.rows, mixture.count(), out.gate.memptr(),
+                       out.log_likelihood.memptr());
+    return;
+  }
   log_gate(mixture, out);
   simd::exp_inplace(out.gate.memptr(), out.gate.n_elem);
 }

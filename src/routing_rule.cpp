@@ -55,8 +55,9 @@ std::uint64_t mixed(std::uint64_t z) {
 void hash_picks(const RoutingRule& rule, const Batch& batch, uword experts, uword k, mat& score) {
   for (uword i = 0; i < batch.rows; ++i) {
     std::uint64_t hash = 0x9e3779b97f4a7c15u;
-    for (uword j = 0; j < batch.gate.n_cols; ++j)
-      hash = mixed(hash ^ std::bit_cast<std::uint64_t>(batch.gate(i, j) + 0.0)) + 0x9e3779b97f4a7c15u;
+    for (uword j = 0; j < batch.gate_features().n_cols; ++j)
+      hash =
+          mixed(hash ^ std::bit_cast<std::uint64_t>(batch.gate_features()(i, j) + 0.0)) + 0x9e3779b97f4a7c15u;
     for (uword j = 0; j < experts; ++j) score(i, j) = kNever;
     for (uword found = 0; found < k;) {
       hash = mixed(hash + 0x9e3779b97f4a7c15u);

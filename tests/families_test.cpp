@@ -551,7 +551,7 @@ TEST_CASE("a whole mixture: posterior and gradient of the naive one") {
     Posterior post;
     posterior(m, rows.schema, rows.source.read(0, buffer), post);
     naive::Parameters parameters = naive::parameters(m);
-    const naive::Data data{post.batch.gate, post.batch.expert, post.batch.target, {}};
+    const naive::Data data{post.batch.gate_features(), post.batch.expert, post.batch.target, {}};
     CHECK(arma::accu(post.log_likelihood) ==
           doctest::Approx(naive::log_likelihood(parameters, data)).epsilon(1e-12));
     CHECK(arma::abs(post.responsibility - naive::responsibilities(parameters, data)).max() <= 1e-12);

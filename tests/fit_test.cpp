@@ -271,7 +271,10 @@ TEST_CASE("the order of the rows does not matter") {
           o.initial_region = slices(c, experts);
           const double first = fit(a.schema, a.source, o).provenance.log_likelihood;
           o.initial_region = pick(o.initial_region, order);
-          CHECK(std::abs(fit(b.schema, b.source, o).provenance.log_likelihood - first) <= 1e-6);
+          // Classes that can be separated: without penalties the likelihood rises for ever, ever more slowly,
+          // and rounding decides at which pass a fit stops.
+          const double slack = classes > 0 && ridge == 0 ? 1e-3 : 1e-6;
+          CHECK(std::abs(fit(b.schema, b.source, o).provenance.log_likelihood - first) <= slack);
         }
 }
 

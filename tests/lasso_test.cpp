@@ -179,7 +179,7 @@ TEST_CASE("two experts and their gate: the conditions hold, and inputs that do n
     for (uword j = 3; j <= d; ++j) CHECK(w(j, 0) == 0);
   }
   const mat theta = centred(m.gate->coefficients());
-  check_conditions(theta, post.batch.gate.t() * (post.responsibility - post.gate), lasso, 1e-2);
+  check_conditions(theta, post.batch.gate_features().t() * (post.responsibility - post.gate), lasso, 1e-2);
   CHECK(theta(1, 0) != 0);
   for (uword j = 2; j <= d; ++j) CHECK(arma::norm(theta.row(j)) == 0);
 }

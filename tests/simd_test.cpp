@@ -217,6 +217,38 @@ TEST_CASE("a row without a target has no likelihood") {
   }
 }
 
+TEST_CASE("the E step from scores is the softmax of the scores, and of their sums with the densities") {
+  for (const uword n : {0, 1, 7, 8, 9, 40})
+    for (const uword k : {1, 2, 5}) {
+      CAPTURE(n);
+      CAPTURE(k);
+      mat score = 3 * normal_matrix(n, k, Rng(2, 1)), density = 20 * normal_matrix(n, k, Rng(2, 2));
+      if (n > 7) {
+        score.row(2) += 500;    // only differences count
+        density.row(3) -= 900;  // where every density is 0 in float64
+        density.row(4).fill(-arma::datum::inf);
+        density(5, 0) = kNan;
+      }
+      mat gate = score, responsibility(n, k), softmax(n, k), joint(n, k);
+      vec likelihood(n), of_scores(n), of_joint(n);
+      simd::posterior_rows(gate.memptr(), density.memptr(), n, k, responsibility.memptr(),
+                           likelihood.memptr());
+      simd::softmax_rows(score.memptr(), n, k, softmax.memptr(), of_scores.memptr());
+      const mat sums = score + density;
+      simd::softmax_rows(sums.memptr(), n, k, joint.memptr(), of_joint.memptr());
+      CHECK(std::equal(gate.begin(), gate.end(), softmax.begin()));
+      for (uword i = 0; i < n; ++i) {
+        if (!std::isfinite(of_joint[i])) {
+          CHECK(!std::isfinite(likelihood[i]));
+          continue;
+        }
+        CHECK(likelihood[i] == doctest::Approx(of_joint[i] - of_scores[i]).epsilon(1e-13));
+        for (uword j = 0; j < k; ++j)
+          CHECK(responsibility(i, j) == doctest::Approx(joint(i, j)).epsilon(1e-12));
+      }
+    }
+}
+
 TEST_CASE("standardising: the plain formula bit for bit, NaN is 0, far values are held") {
   for (const std::size_t n : {0, 1, 7, 8, 9, 100}) {
     std::vector<double> x = evenly(-3, 50, n + 2), out(n);
@@ -235,15 +267,15 @@ TEST_CASE("standardising: the plain formula bit for bit, NaN is 0, far values ar
 TEST_CASE("weighted residuals and their sums") {
   for (const std::size_t n : {0, 1, 5, 8, 29}) {
     const std::vector<double> y = evenly(-1, 4, n + 2), m = evenly(2, -3, n + 2), r = evenly(0, 1, n + 2);
-    std::vector<double> e = m;
+    std::vector<double> e(n + 1, 7.0);
     double weight = 10, squares = 20, right_weight = 10, right_squares = 20;
-    simd::weighted_residuals(y.data(), r.data(), n, e.data(), weight, squares);
+    simd::weighted_residuals(y.data(), m.data(), r.data(), n, e.data(), weight, squares);
     for (std::size_t i = 0; i < n; ++i) {
       CHECK(e[i] == r[i] * (y[i] - m[i]));
       right_weight += r[i];
       right_squares += r[i] * (y[i] - m[i]) * (y[i] - m[i]);
     }
-    CHECK(e[n] == m[n]);
+    CHECK(e[n] == 7.0);
     CHECK(weight == doctest::Approx(right_weight).epsilon(1e-14));
     CHECK(squares == doctest::Approx(right_squares).epsilon(1e-14));
   }

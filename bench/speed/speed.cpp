@@ -101,7 +101,7 @@ void pass(benchmark::State& state, uword inputs, uword experts, int threads) {
                  const Block& block, std::span<double> sums) {
         posterior(c.mixture, c.schema, block, *work);
         sums[0] += arma::accu(work->log_likelihood);
-        c.gate.add_gradient(work->batch.gate, work->gate, work->responsibility, ones.memptr(),
+        c.gate.add_gradient(work->batch.gate_features(), work->gate, work->responsibility, ones.memptr(),
                             sums.subspan(1, of_gate));
         c.mixture.experts->add(work->batch, work->responsibility, sums.subspan(1 + of_gate));
       };
@@ -129,7 +129,7 @@ void curvature(benchmark::State& state, uword inputs, uword experts, int threads
                  const Block& block, std::span<double> sums) mutable {
         const Posterior& work = blocks[block.first / kBlockRows];
         c.gate.fill_gram_weights(work.gate, ones.memptr(), weights.memptr());
-        add_weighted_grams(work.batch.gate, weights, sums.data());
+        add_weighted_grams(work.batch.gate_features(), weights, sums.data());
       };
     });
     benchmark::DoNotOptimize(total.data());

@@ -1,8 +1,9 @@
 #pragma once
-#include <armadillo>
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "moekit/matrix.hpp"
 
 namespace moekit {
 

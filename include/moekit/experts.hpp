@@ -22,7 +22,8 @@ struct Picks {
 /// What gate and experts see of one block: computed once by Mixture::prepare. All are n x something.
 struct Batch {
   uword rows = 0;
-  mat gate, expert;                ///< features: n x p
+  mat expert;                      ///< features of the experts: n x p
+  mat gate;                        ///< features of the gate; empty: those of the experts
   mat noise;                       ///< features of the experts' noise: n x q
   vec target;                      ///< n, standardised (regression), counts, or class codes; NaN = missing
   mat targets;                     ///< n x targets, likewise, if there are several; else empty
@@ -31,6 +32,13 @@ struct Batch {
   /// Null: every expert is asked about every row. Else what experts say elsewhere is not used; it must be
   /// finite.
   const Picks* picks = nullptr;
+  /// Linear predictors, n x K, that log_density() of experts with these coefficients left for add().
+  struct Predictors {
+    mat coefficients, value;
+  };
+  mutable Predictors kept;
+
+  const mat& gate_features() const { return gate.is_empty() ? expert : gate; }
 };
 
 /// A named group of parameters of one expert or of the gate: files, copies, acceleration and tests go

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "coefficient_prior.hpp"
@@ -102,9 +103,11 @@ std::string GaussianExperts::degenerate(uword k, double weight) const {
 }
 
 void GaussianExperts::log_density(const Batch& batch, mat& out) const {
-  predictors(batch.expert, w_, out);
+  predictors(batch.expert, w_, batch.kept.value);
+  batch.kept.coefficients = w_;
+  out.set_size(batch.rows, count());
   for (uword k = 0; k < count(); ++k)
-    simd::gaussian_log_density(batch.target.memptr(), out.colptr(k), 1 / noise_[k],
+    simd::gaussian_log_density(batch.target.memptr(), batch.kept.value.colptr(k), 1 / noise_[k],
                                -std::log(noise_[k]) - 0.5 * kLogTwoPi, out.colptr(k), batch.rows);
 }
 
@@ -117,13 +120,19 @@ void GaussianExperts::scores(const Batch& batch, uword k, mat& out) const {
 
 void GaussianExperts::add(const Batch& batch, const mat& responsibility, std::span<double> sums) const {
   const uword n = batch.rows, p = w_.n_rows, pairs = packed_size(p);
-  thread_local mat residual, gram;  // buffers of a worker
-  predictors(batch.expert, w_, residual);
+  thread_local mat residual, gram, own;  // buffers of a worker
+  const Batch::Predictors& kept = batch.kept;
+  const bool known = arma::size(kept.value) == arma::size(n, count()) &&
+                     arma::size(kept.coefficients) == arma::size(w_) &&
+                     std::equal(w_.begin(), w_.end(), kept.coefficients.begin());
+  if (!known) predictors(batch.expert, w_, own);
+  const mat& predictor = known ? kept.value : own;
+  residual.set_size(n, count());
   gram.zeros(pairs, count());
   add_weighted_grams(batch.expert, responsibility, gram.memptr());
   for (uword k = 0; k < count(); ++k) {
-    simd::weighted_residuals(batch.target.memptr(), responsibility.colptr(k), n, residual.colptr(k),
-                             sums[k * stride()], sums[k * stride() + 1]);
+    simd::weighted_residuals(batch.target.memptr(), predictor.colptr(k), responsibility.colptr(k), n,
+                             residual.colptr(k), sums[k * stride()], sums[k * stride() + 1]);
   }
   mat score(p, count(), arma::fill::zeros);
   add_products(batch.expert, residual, score.memptr());

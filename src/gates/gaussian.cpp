@@ -82,7 +82,7 @@ class GaussianGate final : public GateFamily {
 
   std::size_t sums() const override { return packed_size(d_ + 1) * count(); }
   void add(const Batch& batch, const mat&, const mat& responsibility, std::span<double> sums) const override {
-    add_weighted_grams(batch.gate, responsibility, sums.data());
+    add_weighted_grams(batch.gate_features(), responsibility, sums.data());
   }
   void update(std::span<const double> sums, const Penalty& penalty) override;
   void set_penalty(const Penalty& penalty) override;
@@ -155,7 +155,7 @@ void GaussianGate::log_joint(const Batch& batch, mat& out, vec& all) const {
     coefficients.set_size(d_ + 1, d_);
     coefficients.row(0) = -(w * centre_.col(k)).t();
     if (d_ > 0) coefficients.tail_rows(d_) = w.t();
-    predictors(batch.gate, coefficients, z);
+    predictors(batch.gate_features(), coefficients, z);
     const double level = weight[k] - constant + arma::accu(arma::log(diagonal_.col(k)));
     double* to = out.colptr(k);
     std::fill(to, to + batch.rows, level);
@@ -180,7 +180,7 @@ void GaussianGate::scores(const Batch& batch, uword k, mat& out) const {
   if (shift > 0) out.head_cols(shift) = weights;
   if (d_ == 0) return;
   const mat w = factor(k);
-  mat x = batch.gate.tail_cols(d_);
+  mat x = batch.gate_features().tail_cols(d_);
   x.each_row() -= centre_.col(k).t();
   const mat z = x * w.t();
   const mat pull = z * w;

@@ -1,7 +1,8 @@
 #pragma once
-#include <armadillo>
 #include <span>
 #include <vector>
+
+#include "moekit/matrix.hpp"
 
 namespace moekit {
 

@@ -99,7 +99,7 @@ class MlpGate final : public GateFamily {
   }
   const mat& answer(const Batch& batch, Network::Work& work) const {
     work.layer.resize(1);
-    work.layer[0] = batch.gate.t();
+    work.layer[0] = batch.gate_features().t();
     network_.forward(weights_.data(), work);
     return work.layer.back();
   }

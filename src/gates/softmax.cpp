@@ -43,7 +43,7 @@ class SoftmaxGate final : public GateFamily {
   double effective_parameters() const override { return regression_.effective_parameters(); }
 
   void log_prob(const Batch& batch, mat& out) const override {
-    predictors(batch.gate, regression_.theta(), out);
+    predictors(batch.gate_features(), regression_.theta(), out);
     thread_local mat prob;
     thread_local vec lse;
     prob.set_size(out.n_rows, out.n_cols);
@@ -55,17 +55,17 @@ class SoftmaxGate final : public GateFamily {
   void scores(const Batch& batch, uword k, mat& out) const override {
     mat prob;
     vec scratch;
-    regression_.probabilities(batch.gate, prob, scratch);
+    regression_.probabilities(batch.gate_features(), prob, scratch);
     mat label(batch.rows, count(), arma::fill::zeros);
     label.col(k).ones();
-    regression_.scores(batch.gate, prob, label, out);
+    regression_.scores(batch.gate_features(), prob, label, out);
   }
   std::size_t sums() const override { return regression_.sums(); }
   void add(const Batch& batch, const mat& prob, const mat& responsibility,
            std::span<double> sums) const override {
     if (count() < 2) return;
     const vec weight = arma::sum(responsibility, 1);
-    regression_.add(batch.gate, prob, responsibility, weight.memptr(), sums);
+    regression_.add(batch.gate_features(), prob, responsibility, weight.memptr(), sums);
   }
   void update(std::span<const double> sums, const Penalty& penalty) override {
     regression_.update(sums, penalty);
@@ -78,16 +78,16 @@ class SoftmaxGate final : public GateFamily {
   void add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const override {
     mat prob;
     vec scratch;
-    regression_.probabilities(batch.gate, prob, scratch);
+    regression_.probabilities(batch.gate_features(), prob, scratch);
     const vec all = arma::sum(weight, 1);
     add_logit_gradient(batch, weight - prob.each_col() % all, gradient);
   }
   bool logits(const Batch& batch, mat& out) const override {
-    predictors(batch.gate, regression_.theta(), out);
+    predictors(batch.gate_features(), regression_.theta(), out);
     return true;
   }
   void add_logit_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const override {
-    regression_.add_logit_gradient(batch.gate, weight, gradient);
+    regression_.add_logit_gradient(batch.gate_features(), weight, gradient);
   }
 
  private:

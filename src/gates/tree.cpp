@@ -145,7 +145,7 @@ mat TreeGate::coefficients_of_nodes() const {
 }
 
 void TreeGate::probabilities(const Batch& batch, mat& left) const {
-  predictors(batch.gate, coefficients_of_nodes(), left);
+  predictors(batch.gate_features(), coefficients_of_nodes(), left);
   thread_local mat small;
   small = -arma::abs(left);
   simd::exp_inplace(small.memptr(), small.n_elem);
@@ -155,7 +155,7 @@ void TreeGate::probabilities(const Batch& batch, mat& left) const {
 void TreeGate::log_prob(const Batch& batch, mat& out) const {
   const uword n = batch.rows;
   thread_local mat logit, rest, by_place;
-  predictors(batch.gate, coefficients_of_nodes(), logit);
+  predictors(batch.gate_features(), coefficients_of_nodes(), logit);
   rest = -arma::abs(logit);  // becomes ln(1 + exp(-|logit|))
   simd::exp_inplace(rest.memptr(), rest.n_elem);
   rest += 1;
@@ -187,10 +187,10 @@ void TreeGate::scores(const Batch& batch, uword k, mat& out) const {
   for (const Hierarchy::Node& node : tree_.nodes()) {
     if (place < node.first || place > node.last) continue;
     const SoftmaxRegression& own = node_[node.gap];
-    own.probabilities(batch.gate, prob, scratch);
+    own.probabilities(batch.gate_features(), prob, scratch);
     mat label(batch.rows, 2, arma::fill::zeros);
     label.col(place <= node.gap ? 0 : 1).ones();
-    own.scores(batch.gate, prob, label, part);
+    own.scores(batch.gate_features(), prob, label, part);
     out.cols(node.gap * p, (node.gap + 1) * p - 1) = part;
   }
 }
@@ -205,7 +205,7 @@ void TreeGate::add_grams(const mat& x, const mat& weight, double* sums) const {
 
 void TreeGate::add(const Batch& batch, const mat&, const mat& responsibility, std::span<double> sums) const {
   if (node_.empty()) return;
-  if (!tree_.arranged()) return add_products(batch.gate, responsibility, sums.data());
+  if (!tree_.arranged()) return add_products(batch.gate_features(), responsibility, sums.data());
   const uword n = batch.rows;
   thread_local mat left, mass, difference, weight;
   probabilities(batch, left);
@@ -229,8 +229,8 @@ void TreeGate::add(const Batch& batch, const mat&, const mat& responsibility, st
       a[i] = both;
     }
   }
-  add_products(batch.gate, difference, sums.data());
-  add_grams(batch.gate, weight, sums.data() + groups_.size() * node_.size());
+  add_products(batch.gate_features(), difference, sums.data());
+  add_grams(batch.gate_features(), weight, sums.data() + groups_.size() * node_.size());
 }
 
 void TreeGate::update(std::span<const double> sums, const Penalty& penalty) {

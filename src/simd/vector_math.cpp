@@ -64,14 +64,15 @@ void Standardise(const double* HWY_RESTRICT x, std::size_t n, double center, dou
   for (; i < n; ++i) kernel(one, i);
 }
 
-void WeightedResiduals(const double* HWY_RESTRICT y, const double* HWY_RESTRICT r, std::size_t n,
-                       double* HWY_RESTRICT e, double& weight, double& squares) {
+void WeightedResiduals(const double* HWY_RESTRICT y, const double* HWY_RESTRICT m,
+                       const double* HWY_RESTRICT r, std::size_t n, double* HWY_RESTRICT e, double& weight,
+                       double& squares) {
   const D d;
   const std::size_t lanes = hn::Lanes(d);
   auto weights = hn::Zero(d), sum = hn::Zero(d);
   std::size_t i = 0;
   for (; i + lanes <= n; i += lanes) {
-    const auto own = hn::LoadU(d, r + i), difference = hn::Sub(hn::LoadU(d, y + i), hn::LoadU(d, e + i));
+    const auto own = hn::LoadU(d, r + i), difference = hn::Sub(hn::LoadU(d, y + i), hn::LoadU(d, m + i));
     const auto weighted = hn::Mul(own, difference);
     hn::StoreU(weighted, d, e + i);
     weights = hn::Add(weights, own);
@@ -80,7 +81,7 @@ void WeightedResiduals(const double* HWY_RESTRICT y, const double* HWY_RESTRICT 
   weight += hn::GetLane(hn::SumOfLanes(d, weights));
   squares += hn::GetLane(hn::SumOfLanes(d, sum));
   for (; i < n; ++i) {
-    const double difference = y[i] - e[i];
+    const double difference = y[i] - m[i];
     e[i] = r[i] * difference;
     weight += r[i];
     squares += e[i] * difference;
@@ -146,6 +147,65 @@ void SoftmaxRows(const double* in, std::size_t n, std::size_t columns, double* o
   }
 }
 
+/// One vector of rows of the E step; columns of the scores, which become weights, and of the densities.
+void PosteriorBlock(double* gate, const double* density, std::size_t stride, std::size_t columns,
+                    double* responsibility, double* log_likelihood) {
+  const D d;
+  auto top = hn::LoadU(d, gate), joint_top = hn::Add(top, hn::LoadU(d, density));
+  for (std::size_t k = 1; k < columns; ++k) {
+    const auto score = hn::LoadU(d, gate + k * stride);
+    top = hn::Max(top, score);
+    joint_top = hn::Max(joint_top, hn::Add(score, hn::LoadU(d, density + k * stride)));
+  }
+  auto sum = hn::Zero(d), joint_sum = hn::Zero(d);
+  for (std::size_t k = 0; k < columns; ++k) {
+    const auto score = hn::LoadU(d, gate + k * stride);
+    const auto weight = ExpOrZero(d, hn::Sub(score, top));
+    const auto joint = ExpOrZero(d, hn::Sub(hn::Add(score, hn::LoadU(d, density + k * stride)), joint_top));
+    hn::StoreU(weight, d, gate + k * stride);
+    hn::StoreU(joint, d, responsibility + k * stride);
+    sum = hn::Add(sum, weight);
+    joint_sum = hn::Add(joint_sum, joint);
+  }
+  const auto half = hn::Set(d, 0.5), one = hn::Set(d, 1.0);
+  const auto inverse = hn::Div(one, hn::Max(sum, half)),
+             joint_inverse = hn::Div(one, hn::Max(joint_sum, half));
+  for (std::size_t k = 0; k < columns; ++k) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, gate + k * stride), inverse), d, gate + k * stride);
+    hn::StoreU(hn::Mul(hn::LoadU(d, responsibility + k * stride), joint_inverse), d,
+               responsibility + k * stride);
+  }
+  const auto log_sums = hn::Sub(hn::Log(d, joint_sum), hn::Log(d, sum));
+  hn::StoreU(hn::Add(hn::Sub(joint_top, top), log_sums), d, log_likelihood);
+}
+
+void PosteriorRows(double* gate, const double* density, std::size_t n, std::size_t columns,
+                   double* responsibility, double* log_likelihood) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d);
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    PosteriorBlock(gate + i, density + i, n, columns, responsibility + i, log_likelihood + i);
+  if (i == n) return;
+  HWY_ALIGN double last[HWY_MAX_BYTES / sizeof(double)];
+  std::vector<double> pad(3 * columns * lanes);
+  double *own_gate = pad.data(), *own_density = own_gate + columns * lanes,
+         *own = own_density + columns * lanes;
+  for (std::size_t k = 0; k < columns; ++k)
+    for (std::size_t j = 0; i + j < n; ++j) {
+      own_gate[k * lanes + j] = gate[k * n + i + j];
+      own_density[k * lanes + j] = density[k * n + i + j];
+    }
+  PosteriorBlock(own_gate, own_density, lanes, columns, own, last);
+  for (std::size_t j = 0; i + j < n; ++j) {
+    log_likelihood[i + j] = last[j];
+    for (std::size_t k = 0; k < columns; ++k) {
+      gate[k * n + i + j] = own_gate[k * lanes + j];
+      responsibility[k * n + i + j] = own[k * lanes + j];
+    }
+  }
+}
+
 }  // namespace moekit::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -158,6 +218,7 @@ HWY_EXPORT(GaussianLogDensity);
 HWY_EXPORT(Standardise);
 HWY_EXPORT(WeightedResiduals);
 HWY_EXPORT(SoftmaxRows);
+HWY_EXPORT(PosteriorRows);
 
 void exp_inplace(double* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(ExpInplace)(x, n); }
 void log_inplace(double* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(LogInplace)(x, n); }
@@ -168,9 +229,13 @@ void gaussian_log_density(const double* y, const double* m, double inverse, doub
 void standardise(const double* x, std::size_t n, double center, double scale, double most, double* out) {
   HWY_DYNAMIC_DISPATCH(Standardise)(x, n, center, scale, most, out);
 }
-void weighted_residuals(const double* y, const double* r, std::size_t n, double* e, double& weight,
-                        double& squares) {
-  HWY_DYNAMIC_DISPATCH(WeightedResiduals)(y, r, n, e, weight, squares);
+void weighted_residuals(const double* y, const double* m, const double* r, std::size_t n, double* e,
+                        double& weight, double& squares) {
+  HWY_DYNAMIC_DISPATCH(WeightedResiduals)(y, m, r, n, e, weight, squares);
+}
+void posterior_rows(double* gate, const double* log_density, std::size_t n, std::size_t columns,
+                    double* responsibility, double* log_likelihood) {
+  HWY_DYNAMIC_DISPATCH(PosteriorRows)(gate, log_density, n, columns, responsibility, log_likelihood);
 }
 void softmax_rows(const double* log_joint, std::size_t n, std::size_t columns, double* responsibility,
                   double* lse) {

@@ -12,12 +12,17 @@ void gaussian_log_density(const double* y, const double* m, double inverse, doub
                           std::size_t n);
 /// out[i] = (x[i] - center) / scale, held between -most and most; 0 where x[i] is NaN.
 void standardise(const double* x, std::size_t n, double center, double scale, double most, double* out);
-/// e[i] becomes r[i] (y[i] - e[i]); weight += sum_i r[i], squares += sum_i r[i] (y[i] - e[i])^2.
-void weighted_residuals(const double* y, const double* r, std::size_t n, double* e, double& weight,
-                        double& squares);
+/// e[i] = r[i] (y[i] - m[i]); weight += sum_i r[i], squares += sum_i r[i] (y[i] - m[i])^2.
+void weighted_residuals(const double* y, const double* m, const double* r, std::size_t n, double* e,
+                        double& weight, double& squares);
 /// Row-wise over K columns of length n (column k begins at log_joint + k * n):
 /// lse[i] = ln sum_k exp(log_joint[i, k]); responsibility[i, k] = exp(log_joint[i, k] - lse[i]).
 void softmax_rows(const double* log_joint, std::size_t n, std::size_t columns, double* responsibility,
                   double* lse);
+/// The E step, columns as above: gate holds scores and becomes g = softmax(scores); with f =
+/// exp(log_density), responsibility[i, k] = g_k f_k / sum_l g_l f_l and log_likelihood[i] = ln sum_l g_l f_l.
+/// The same g, bit for bit, as softmax_rows().
+void posterior_rows(double* gate, const double* log_density, std::size_t n, std::size_t columns,
+                    double* responsibility, double* log_likelihood);
 
 }  // namespace moekit::simd

@@ -1,10 +1,10 @@
 #pragma once
-#include <armadillo>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "moekit/gradient.hpp"
+#include "moekit/matrix.hpp"
 #include "moekit/rng.hpp"
 
 namespace moekit {

@@ -51,7 +51,7 @@ Router::Router(const GradientOptions& options, uword features, uword experts, st
 /// H = logits + N(0, 1) (softplus(x W) + 0.01).
 void Router::add_noise(const Batch& batch, const mat& noise) {
   Rng rng(seed_, kNoiseStream, step_);
-  predictors(batch.gate, noise, sigma_input_);
+  predictors(batch.gate_features(), noise, sigma_input_);
   sigma_.set_size(arma::size(logits_));
   draw_.set_size(arma::size(logits_));
   for (uword i = 0; i < draw_.n_elem; ++i) {
@@ -238,7 +238,7 @@ double Router::backward(const Mixture& m, const Batch& batch, mat slope, std::sp
     mat of_sigma = slope % draw_;
     if (wants(options_, Balance::load)) objective += add_load(m, slope, of_sigma);
     for (uword i = 0; i < of_sigma.n_elem; ++i) of_sigma[i] *= sigmoid(sigma_input_[i]);
-    add_products(batch.gate, of_sigma, of_noise.memptr());
+    add_products(batch.gate_features(), of_sigma, of_noise.memptr());
   }
   m.gate->add_logit_gradient(batch, slope, gradient);
   return objective;

@@ -246,7 +246,7 @@ StartData start_data(const Mixture& mixture, const Schema& schema, const Source&
     const Block block = sample.read(b, buffer);
     mixture.prepare(schema, block, batch);
     const arma::span rows(block.first, block.first + block.rows - 1);
-    if (data.x.n_cols > 0) data.x.rows(rows.a, rows.b) = batch.gate.tail_cols(data.x.n_cols);
+    if (data.x.n_cols > 0) data.x.rows(rows.a, rows.b) = batch.gate_features().tail_cols(data.x.n_cols);
     data.design.rows(rows.a, rows.b) = batch.expert;
     if (classes == 0)
       data.target.rows(rows.a, rows.b) = batch.targets.is_empty() ? mat(batch.target) : batch.targets;

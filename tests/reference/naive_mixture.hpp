@@ -1,7 +1,7 @@
 #pragma once
-#include <armadillo>
 #include <vector>
 
+#include "moekit/matrix.hpp"
 #include "moekit/model.hpp"
 
 /// The model of docs/math.md section 1 with plain loops, no blocks and no tricks. Fast code is compared with
