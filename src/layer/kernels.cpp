@@ -35,9 +35,12 @@ struct F32Step {
   static HWY_INLINE void Add(D d, const unsigned char* w, const unsigned char* x, V (*sum)[kVectors]) {
     const float *weights = reinterpret_cast<const float*>(w), *values = reinterpret_cast<const float*>(x);
     V v[kVectors];
+    HWY_UNROLL(16)
     for (std::size_t i = 0; i < kVectors; ++i) v[i] = hn::LoadU(d, weights + i * kLanes);
+    HWY_UNROLL(16)
     for (std::size_t r = 0; r < R; ++r) {
       const V value = hn::Set(d, values[r]);
+      HWY_UNROLL(16)
       for (std::size_t i = 0; i < kVectors; ++i) sum[r][i] = hn::MulAdd(value, v[i], sum[r][i]);
     }
   }
@@ -55,14 +58,18 @@ struct Bf16Step {
     const auto* values = reinterpret_cast<const float*>(x);
     const auto upper = hn::Set(di, static_cast<std::int32_t>(0xffff0000u));
     V even[kVectors], odd[kVectors];
+    HWY_UNROLL(16)
     for (std::size_t i = 0; i < kVectors; ++i) {
       const auto pair = hn::LoadU(di, weights + i * kLanes);
       even[i] = hn::BitCast(d, hn::ShiftLeft<16>(pair));
       odd[i] = hn::BitCast(d, hn::And(pair, upper));
     }
+    HWY_UNROLL(16)
     for (std::size_t r = 0; r < R; ++r) {
       const V first = hn::Set(d, values[2 * r]), second = hn::Set(d, values[2 * r + 1]);
+      HWY_UNROLL(16)
       for (std::size_t i = 0; i < kVectors; ++i) sum[r][i] = hn::MulAdd(second, odd[i], sum[r][i]);
+      HWY_UNROLL(16)
       for (std::size_t i = 0; i < kVectors; ++i) sum[r][i] = hn::MulAdd(first, even[i], sum[r][i]);
     }
   }
@@ -77,18 +84,25 @@ template <class Step, std::size_t R>
 HWY_INLINE void RowsOfTile(const unsigned char* w, const unsigned char* x, std::size_t steps,
                            std::size_t height, bool add, float* out, Ahead ahead) {
   const D d;
+  // Unrolled by hand: else GCC keeps the sums in memory.
   V sum[R][kVectors];
-  for (std::size_t r = 0; r < R; ++r)
+  HWY_UNROLL(16)
+  for (std::size_t r = 0; r < R; ++r) {
+    HWY_UNROLL(16)
     for (std::size_t i = 0; i < kVectors; ++i) sum[r][i] = hn::Zero(d);
+  }
   for (std::size_t s = 0; s < steps; ++s, w += panel_step_bytes(Step::kType), x += Step::kRowBytes * height) {
     Prefetch(ahead.from + s * ahead.step);
     Step::Add(d, w, x, sum);
   }
-  for (std::size_t r = 0; r < R; ++r)
+  HWY_UNROLL(16)
+  for (std::size_t r = 0; r < R; ++r) {
+    HWY_UNROLL(16)
     for (std::size_t i = 0; i < kVectors; ++i) {
       float* to = out + r * kPanel + i * kLanes;
       hn::StoreU(add ? hn::Add(hn::LoadU(d, to), sum[r][i]) : sum[r][i], d, to);
     }
+  }
 }
 
 template <template <std::size_t> class Step, std::size_t R>

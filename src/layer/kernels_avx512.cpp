@@ -41,6 +41,7 @@ template <std::size_t R>
 MOEKIT_BF16 void bf16_rows(const unsigned char* w, const unsigned char* x, std::size_t steps,
                            std::size_t height, bool add, float* out, Ahead ahead) {
   __m512 low[R], high[R];
+#pragma GCC unroll 12
   for (std::size_t r = 0; r < R; ++r) low[r] = high[r] = _mm512_setzero_ps();
   for (std::size_t s = 0; s < steps; ++s, w += 128, x += 4 * height) {
     prefetch(ahead.from + s * ahead.step);
@@ -52,6 +53,7 @@ MOEKIT_BF16 void bf16_rows(const unsigned char* w, const unsigned char* x, std::
       high[r] = _mm512_dpbf16_ps(high[r], v, w1);
     }
   }
+#pragma GCC unroll 12
   for (std::size_t r = 0; r < R; ++r, out += kPanel) {
     if (add) {
       low[r] = _mm512_add_ps(_mm512_loadu_ps(out), low[r]);
@@ -66,6 +68,7 @@ template <std::size_t R>
 MOEKIT_INT8 void int8_rows(const unsigned char* w, const unsigned char* x, std::size_t steps,
                            std::size_t height, std::size_t first, bool add, float* out, Ahead ahead) {
   __m512 low[R], high[R];
+#pragma GCC unroll 12
   for (std::size_t r = 0; r < R; ++r) low[r] = high[r] = _mm512_setzero_ps();
   for (std::size_t s = 0; s < steps;
        ++s, w += panel_step_bytes(WeightType::int8), x += (8 + kBlock) * height) {
@@ -96,6 +99,7 @@ MOEKIT_INT8 void int8_rows(const unsigned char* w, const unsigned char* x, std::
       high[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum_high[r]), _mm512_mul_ps(s1, v), high[r]);
     }
   }
+#pragma GCC unroll 12
   for (std::size_t r = 0; r < R; ++r, out += kPanel) {
     if (add) {
       low[r] = _mm512_add_ps(_mm512_loadu_ps(out), low[r]);
