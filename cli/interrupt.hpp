@@ -9,7 +9,8 @@ struct Interrupted {
 };
 
 /// Ctrl-C, SIGTERM and SIGHUP end the program at once with 128 + signal (130 for Ctrl-C); a closed pipe is an
-/// error code of write() instead of a signal.
+/// error code of write() instead of a signal. A mapped file that is cut short while it is in use (SIGBUS)
+/// ends it with one line and exit code 74.
 void install_signal_handlers();
 
 /// Set while a progress line stands on the terminal, so that the handler can end that line.

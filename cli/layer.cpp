@@ -7,7 +7,11 @@
 namespace moekit::cli {
 
 void add_layer_options(CLI::App& command, LayerArgs& args) {
-  command.add_option("WEIGHTS", args.weights, "safetensors file")->required();
+  command
+      .add_option(
+          "WEIGHTS", args.weights,
+          "safetensors file, index of several (*.safetensors.index.json), or a folder with one of them")
+      ->required();
   command.add_option("--layer", args.layer, "number of the layer, as in the names of its tensors")
       ->type_name("N")
       ->check(whole_number(0, 1000000))
@@ -49,7 +53,7 @@ CheckpointLayer open_layer(const Safetensors& file, const LayerArgs& args, std::
 void add_layer(CLI::App& program, Command& command) {
   CLI::App* layer = add_command(
       program, "layer",
-      "Sparse layers of large models: weights from a safetensors file, rows from NumPy files.",
+      "Sparse layers of large models: weights from safetensors files, rows from NumPy files.",
       "  moekit layer inspect data/mixtral_tiny.safetensors\n"
       "  moekit layer run data/mixtral_tiny.safetensors --input data/mixtral_tiny_x.npy -o y.npy\n",
       command.common);

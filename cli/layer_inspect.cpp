@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <optional>
 
 #include "app.hpp"
@@ -73,8 +74,11 @@ Json inspect_json(const Safetensors& file, const std::vector<LayerFound>& layers
   for (const LayerFound& found : layers) json["layers"].push_back(layer_json(found));
   json["tensors"] = Json::array();
   for (const TensorInfo& t : file.tensors())
-    json["tensors"].push_back(
-        {{"name", t.name}, {"dtype", t.dtype}, {"shape", t.shape}, {"bytes", t.end - t.begin}});
+    json["tensors"].push_back({{"name", t.name},
+                               {"dtype", t.dtype},
+                               {"shape", t.shape},
+                               {"bytes", t.end - t.begin},
+                               {"file", std::filesystem::path(file.files()[t.file]).filename().string()}});
   return json;
 }
 
@@ -117,8 +121,9 @@ std::string inspect_text(const Safetensors& file, const std::vector<LayerFound>&
     if (table.rows() < most) table.row({shorten(t.name, 80), t.dtype, shape_text(t)});
   }
   std::string text = console.out_heading(file.path()) + ": " + counted(file.tensors().size(), "tensor") +
-                     ", " + brief(static_cast<double>(bytes) / 1e6) + " MB\n\n" +
-                     console.out_heading("Layers") + "\n";
+                     ", " + brief(static_cast<double>(bytes) / 1e6) + " MB" +
+                     (file.files().size() > 1 ? ", in " + counted(file.files().size(), "file") : "") +
+                     "\n\n" + console.out_heading("Layers") + "\n";
   text += layers.empty() ? "none under the known names; name one with --gate-tensor and --expert-tensor\n"
                          : layers_text(layers);
   text += "\n" + console.out_heading("Tensors") + "\n" + table.text();
@@ -139,7 +144,7 @@ int run_layer_inspect(const LayerInspectArgs& args, Console& console) {
 
 void add_layer_inspect(CLI::App& layer, Command& command) {
   auto args = std::make_shared<LayerInspectArgs>();
-  CLI::App* sub = add_command(layer, "inspect", "Tensors and layers of a safetensors file.",
+  CLI::App* sub = add_command(layer, "inspect", "Tensors and layers of a checkpoint.",
                               "  moekit layer inspect data/mixtral_tiny.safetensors\n"
                               "  moekit layer inspect data/mixtral_tiny.safetensors --layer 0 --json\n",
                               command.common);

@@ -100,8 +100,10 @@ Json report_json(const Layer& layer, std::size_t number, const RoutingReport& re
   return json;
 }
 
-void check_files(const LayerRunArgs& args) {
-  std::vector<std::string> inputs = {args.layer.weights, args.input};
+/// `weights`: the files that hold them.
+void check_files(const LayerRunArgs& args, std::vector<std::string> weights) {
+  std::vector<std::string> inputs = std::move(weights);
+  inputs.push_back(args.input);
   if (!args.labels.empty()) inputs.push_back(args.labels);
   check_output(args.output, inputs);
   if (args.report.empty()) return;
@@ -111,8 +113,9 @@ void check_files(const LayerRunArgs& args) {
 }
 
 int run_layer(const LayerRunArgs& args, const Common& common, Console& console) {
-  check_files(args);
+  check_files(args, {args.layer.weights});
   const Safetensors file(args.layer.weights);
+  check_files(args, file.files());  // of an index: what it names
   const CheckpointLayer weights = open_layer(file, args.layer, args.layer.layer);
   const NpyFile x(args.input);
   const LayerShape shape = weights.shape();

@@ -147,6 +147,69 @@ TEST_CASE("layer: errors are one line with the documented exit code, and nothing
   refused("inspect x.npy", 65, "x.npy");
 }
 
+TEST_CASE("layer: a checkpoint of several files, by its index or its folder") {
+  const Workshop w;
+  const MemoryWeights weights = prepare(w, 20);
+  REQUIRE(w.run("layer run w.safetensors --layer 3 --input x.npy -o y.npy").code == 0);
+  const std::vector<StoredTensor> tensors = mixtral_tensors(weights, 3);
+  std::filesystem::create_directory(w.file("model"));
+  nlohmann::json index = {{"metadata", {{"total_size", 1}}}};
+  std::array<std::vector<StoredTensor>, 2> parts;
+  const std::array<std::string, 2> names = {"model-00001-of-00002.safetensors",
+                                            "model-00002-of-00002.safetensors"};
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    parts[i % 2].push_back(tensors[i]);
+    index["weight_map"][tensors[i].name] = names[i % 2];
+  }
+  for (std::size_t p = 0; p < 2; ++p) w.write("model/" + names[p], safetensors_of(parts[p]));
+  w.write("model/model.safetensors.index.json", index.dump());
+  for (const std::string path : {"model", "model/", "model/model.safetensors.index.json"}) {
+    REQUIRE(w.run("layer run " + path + " --layer 3 --input x.npy -o z.npy").code == 0);
+    CHECK(w.read("z.npy") == w.read("y.npy"));
+  }
+  const Ran text = w.run("layer inspect model");
+  CHECK(has(text.out, "25 tensors"));
+  CHECK(has(text.out, "in 2 files"));
+  const nlohmann::json json = json_of(w.run("layer inspect model --json").out);
+  CHECK(json.at("layers")[0].at("experts") == 8);
+  CHECK(json.at("tensors")[0].at("file") == names[1]);
+
+  const std::string run = "layer run model --layer 3 --input x.npy -o ";
+  Ran ran = w.run(run + "model/" + names[1]);
+  CHECK(ran.code == 64);
+  CHECK(has(ran.err, "read and written by the same command"));
+  ran = w.run("layer run model/" + names[0] + " --layer 3 --input x.npy -o z.npy");
+  CHECK(ran.code == 65);
+  index["weight_map"][tensors[0].name] = "../w.safetensors";
+  w.write("model/model.safetensors.index.json", index.dump());
+  ran = w.run(run + "z.npy");
+  CHECK(ran.code == 65);
+  CHECK(one_error_line(ran));
+  index["weight_map"][tensors[0].name] = "nosuch.safetensors";
+  w.write("model/model.safetensors.index.json", index.dump());
+  ran = w.run(run + "z.npy");
+  CHECK(ran.code == 66);
+  CHECK(one_error_line(ran));
+}
+
+TEST_CASE("layer run: files that somebody cuts short meanwhile end it with one line and exit code 74") {
+  const Workshop w;
+  for (const std::string file : {"w.safetensors", "x.npy"}) {
+    prepare(w, 50);
+    const std::vector<std::string> before = w.entries();
+    // The program waits for its labels when both files are mapped.
+    const Ran ran =
+        w.shell("mkfifo _labels; moekit layer run w.safetensors --layer 3 --input x.npy -o y.npy " +
+                std::string("--labels _labels & { truncate -s 200 ") + file +
+                "; for i in {1..50}; do echo a; done; } >_labels; wait $!");
+    CHECK(ran.code == 74);
+    CHECK(one_error_line(ran));
+    CHECK(has(ran.err, file + ": was cut short"));
+    CHECK(w.entries() == before);
+    std::filesystem::remove(w.file("_labels"));
+  }
+}
+
 TEST_CASE("help of the commands of layer: options with defaults, examples that run, all in docs/cli.md") {
   const Workshop w;
   std::ifstream in(MOEKIT_DATA "/../docs/cli.md");

@@ -24,6 +24,7 @@
 #include "moekit/gate.hpp"
 #include "moekit/gradient.hpp"
 #include "moekit/layer.hpp"
+#include "moekit/mapped.hpp"
 #include "moekit/model.hpp"
 #include "moekit/model_io.hpp"
 #include "moekit/npy.hpp"

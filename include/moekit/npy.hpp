@@ -17,7 +17,8 @@ class NpyFile {
   std::uint64_t rows() const { return rows_; }
   std::uint64_t columns() const { return columns_; }
   /// Rows first .. first + count - 1 as float32 (float64: rounded), row by row. Errors: Errc::data for a
-  /// value that is not finite in float32, naming row and column (0-based).
+  /// value that is not finite in float32, naming row and column (0-based); Errc::io when the file was cut
+  /// short since it was opened (moekit/mapped.hpp).
   void read(std::uint64_t first, std::uint64_t count, float* out) const;
 
  private:

@@ -150,6 +150,7 @@ void NpyFile::read(std::uint64_t first, std::uint64_t count, float* out) const {
   const unsigned char* from = mapping_->file.bytes().data() + data_ + first * columns_ * width_;
   const std::uint64_t values = count * columns_;
   if (values == 0) return;
+  mapping_->file.check();
   if (width_ == 4) {
     std::memcpy(out, from, values * width_);
   } else {

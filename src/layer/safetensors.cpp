@@ -9,6 +9,7 @@
 #include "csv/message.hpp"
 #include "layer/mapped_file.hpp"
 #include "layer/safetensors_header.hpp"
+#include "layer/safetensors_index.hpp"
 #include "moekit/error.hpp"
 
 namespace moekit {
@@ -44,6 +45,8 @@ constexpr std::array<std::pair<std::string_view, std::size_t>, 14> kTypes{{{"BOO
 std::string named(const TensorInfo& tensor) { return "tensor '" + csv::shown(tensor.name) + "'"; }
 
 std::string offsets(const TensorInfo& t) { return std::to_string(t.begin) + " .. " + std::to_string(t.end); }
+
+bool by_name(const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; }
 
 /// Number of values, or refused when no file could hold them.
 std::uint64_t values_of(const TensorInfo& tensor, const std::string& path) {
@@ -124,35 +127,77 @@ std::size_t dtype_bytes(std::string_view dtype) {
   return 0;
 }
 
-struct Safetensors::Mapping {
-  explicit Mapping(const std::string& path) : file(path) {}
+/// One file, checked.
+struct Safetensors::Part {
+  /// `tensors`: those of its header, by name.
+  Part(const std::string& path, std::vector<TensorInfo>& tensors) : file(path) {
+    const auto bytes = file.bytes();
+    std::uint64_t length = 0;
+    if (bytes.size() < sizeof length)
+      refuse(path, "the file has " + std::to_string(bytes.size()) + " bytes, too few for a header");
+    file.check();
+    std::memcpy(&length, bytes.data(), sizeof length);
+    if (length > bytes.size() - sizeof length)
+      refuse(path, "a header of " + std::to_string(length) + " bytes does not fit into the file's " +
+                       std::to_string(bytes.size()));
+    if (length > kMostHeader)
+      refuse(path, "a header of " + std::to_string(length) + " bytes is longer than the format allows");
+    data = sizeof length + length;
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + sizeof length, length);
+    if (!text.starts_with('{')) refuse(path, "the header does not begin with '{'");
+    tensors = layer::parse_header(text, path);
+    const std::uint64_t size = bytes.size() - data;
+    for (const TensorInfo& t : tensors) check_tensor(t, size, path);
+    check_cover(tensors, size, path);
+    std::sort(tensors.begin(), tensors.end(), by_name);
+    const auto twice =
+        std::adjacent_find(tensors.begin(), tensors.end(),
+                           [](const TensorInfo& a, const TensorInfo& b) { return a.name == b.name; });
+    if (twice != tensors.end()) refuse(path, named(*twice) + " stands twice in the header");
+  }
+
   layer::MappedFile file;
+  std::uint64_t data = 0;  ///< where the data begin
 };
 
-Safetensors::Safetensors(const std::string& path) : path_(path), mapping_(std::make_shared<Mapping>(path)) {
-  const auto bytes = mapping_->file.bytes();
-  std::uint64_t length = 0;
-  if (bytes.size() < sizeof length)
-    refuse(path, "the file has " + std::to_string(bytes.size()) + " bytes, too few for a header");
-  std::memcpy(&length, bytes.data(), sizeof length);
-  if (length > bytes.size() - sizeof length)
-    refuse(path, "a header of " + std::to_string(length) + " bytes does not fit into the file's " +
-                     std::to_string(bytes.size()));
-  if (length > kMostHeader)
-    refuse(path, "a header of " + std::to_string(length) + " bytes is longer than the format allows");
-  data_ = sizeof length + length;
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + sizeof length, length);
-  if (!text.starts_with('{')) refuse(path, "the header does not begin with '{'");
-  tensors_ = layer::parse_header(text, path);
-  const std::uint64_t size = bytes.size() - data_;
-  for (const TensorInfo& t : tensors_) check_tensor(t, size, path);
-  check_cover(tensors_, size, path);
-  std::sort(tensors_.begin(), tensors_.end(),
-            [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
-  const auto twice =
-      std::adjacent_find(tensors_.begin(), tensors_.end(),
-                         [](const TensorInfo& a, const TensorInfo& b) { return a.name == b.name; });
-  if (twice != tensors_.end()) refuse(path, named(*twice) + " stands twice in the header");
+Safetensors::Safetensors(const std::string& path) : path_(path) {
+  const std::string found = layer::checkpoint_file(path);
+  if (found.ends_with(".json")) {
+    read_index(found);
+  } else {
+    files_.push_back(found);
+    parts_.push_back(std::make_shared<Part>(found, tensors_));
+  }
+}
+
+void Safetensors::read_index(const std::string& index) {
+  std::vector<layer::IndexEntry> entries;
+  {
+    const layer::MappedFile file(index);
+    file.check();
+    const auto bytes = file.bytes();
+    entries = layer::parse_index({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, index);
+  }
+  const std::size_t slash = index.rfind('/');
+  const std::string folder = slash == std::string::npos ? "" : index.substr(0, slash + 1);
+  std::vector<TensorInfo> tensors;
+  for (std::size_t i = 0; i < entries.size(); ++i) {  // by file, then by tensor
+    if (i == 0 || entries[i].file != entries[i - 1].file) {
+      files_.push_back(folder + entries[i].file);
+      parts_.push_back(std::make_shared<Part>(files_.back(), tensors));
+    }
+    const std::string& name = entries[i].tensor;
+    const auto at =
+        std::lower_bound(tensors.begin(), tensors.end(), name,
+                         [](const TensorInfo& t, const std::string& wanted) { return t.name < wanted; });
+    if (at == tensors.end() || at->name != name)
+      throw Error(Errc::model_format, index + ": tensor '" + csv::shown(name) + "' is not in '" +
+                                          csv::shown(entries[i].file) +
+                                          "', where the index puts it; take another copy of both");
+    tensors_.push_back(*at);
+    tensors_.back().file = static_cast<std::uint32_t>(files_.size() - 1);
+  }
+  std::sort(tensors_.begin(), tensors_.end(), by_name);
 }
 
 const TensorInfo* Safetensors::find(std::string_view name) const {
@@ -164,9 +209,12 @@ const TensorInfo* Safetensors::find(std::string_view name) const {
 void Safetensors::read(const TensorInfo& tensor, std::uint64_t first, std::uint64_t count, float* out) const {
   const std::size_t width = dtype_bytes(tensor.dtype);
   const std::uint64_t values = (tensor.end - tensor.begin) / width;
+  const std::string& path = files_.at(tensor.file);
   if (first > values || count > values - first)
-    throw Error(Errc::internal, path_ + ": " + named(tensor) + ": values beyond its end");
-  const unsigned char* from = mapping_->file.bytes().data() + data_ + tensor.begin + first * width;
+    throw Error(Errc::internal, path + ": " + named(tensor) + ": values beyond its end");
+  const Part& part = *parts_[tensor.file];
+  part.file.check();
+  const unsigned char* from = part.file.bytes().data() + part.data + tensor.begin + first * width;
   if (tensor.dtype == "F32") {
     if (count) std::memcpy(out, from, count * width);
   } else if (tensor.dtype == "BF16") {
@@ -178,14 +226,15 @@ void Safetensors::read(const TensorInfo& tensor, std::uint64_t first, std::uint6
   } else if (tensor.dtype == "F64") {
     convert<double>(from, count, out, [](double v) { return static_cast<float>(v); });
   } else {
-    throw Error(Errc::model_format, path_ + ": " + named(tensor) + " is " + csv::shown(tensor.dtype) +
+    throw Error(Errc::model_format, path + ": " + named(tensor) + " is " + csv::shown(tensor.dtype) +
                                         "; weights must be F32, BF16, F16 or F64");
   }
 }
 
 void Safetensors::release(const TensorInfo& tensor, std::uint64_t first, std::uint64_t count) const {
-  const std::uint64_t begin = data_ + tensor.begin + first * dtype_bytes(tensor.dtype);
-  mapping_->file.release(begin, begin + count * dtype_bytes(tensor.dtype));
+  const Part& part = *parts_.at(tensor.file);
+  const std::uint64_t begin = part.data + tensor.begin + first * dtype_bytes(tensor.dtype);
+  part.file.release(begin, begin + count * dtype_bytes(tensor.dtype));
 }
 
 }  // namespace moekit
