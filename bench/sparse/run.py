@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """The sparse layer: is it right, and how fast is it, beside what the same machine can do in the same run.
 
-    bench/sparse/run.py [--runs 7] [--only correct|speed] [--small-block] [--no-torch]
+    bench/sparse/run.py [--runs 7] [--part correct,blocks,training,small,full,neurons] [--rows bf16:32,f32:1]
+                        [--small-block] [--no-torch] [--out FILE.json]
 
-Needs build/moekit, build/sparse_layer (cmake -DMOEKIT_BENCH=ON) and python3-numpy; python3-torch for the column
-PyTorch. Correct: `moekit layer run` on safetensors files against the formula in float64 (blocks.py). Speed: medians of
-runs in turns: moekit, PyTorch, a kernel in the first-level cache (peak), OpenBLAS, memory read. Each program is a
-process that waits for its turn.
+Needs build/moekit, build/sparse_layer, build/sparse_neurons (cmake -DMOEKIT_BENCH=ON) and python3-numpy; python3-torch
+for the column PyTorch. Correct: `moekit layer run` on safetensors files against the formula in float64 (blocks.py).
+Speed: medians of runs in turns: moekit, PyTorch, a kernel in the first-level cache (peak), OpenBLAS, memory read. Each
+program is a process that waits for its turn. Full: one block of Mixtral's size in bfloat16, 2.8 GB. Neurons: networks of
+up to a million single-neuron experts behind product keys.
 """
 import argparse
 import os
@@ -18,6 +20,9 @@ import tempfile
 import numpy as np
 
 import blocks
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from harness import Record, open_program  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -66,7 +71,7 @@ def check_block(folder, hidden, ffn, experts, rows, k, dtype="F32"):
                      "yes" if same else "NO", "yes" if same_cut else "NO", "ok" if verdict else "FAILED"]
 
 
-def correctness(large):
+def correctness(large, record):
     cases = [(64, 128, 8, 37, 2), (64, 128, 8, 1, 2), (64, 128, 8, 0, 2), (64, 128, 7, 61, 2), (64, 128, 64, 101, 2),
              (64, 128, 300, 203, 4), (67, 131, 8, 53, 2), (33, 17, 5, 29, 5), (64, 128, 8, 100, 1)]
     if large:
@@ -78,6 +83,7 @@ def correctness(large):
                 ok, line = check_block(folder, *case, dtype)
                 right &= ok
                 lines.append(line)
+                record.add(part="correct", case=[str(cell) for cell in line])
     table("Blocks against the formula in float64 (largest difference / largest value)",
           ["hidden / ffn", "E", "K", "rows", "stored", "f32 (1e-5)", "bf16 (1e-2)", "int8", "margins < 1e-6",
            "same bytes, 1, 2, 5 threads", "batch in 3 parts", ""], lines)
@@ -97,6 +103,10 @@ class Worker:
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
 
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
 
 def in_turns(requests, runs):
     """Medians for {name: (worker, request)}; the first round only warms up."""
@@ -113,14 +123,19 @@ def ratio(a, b):
     return f"{a / b:.2f}"
 
 
-def large_blocks(ours, torch, runs, hidden, ffn):
+CASES = [("f32", 512), ("bf16", 512), ("int8", 512), ("f32", 128), ("bf16", 128), ("int8", 128), ("f32", 32), ("bf16", 32),
+         ("int8", 32), ("f32", 1), ("bf16", 1), ("int8", 1)]
+
+
+def large_blocks(asked, record):
+    hidden, ffn, runs = *asked.size, asked.runs
+    ours, torch = asked.layer(), asked.torch()
     flop = 2 * 2 * 3 * hidden * ffn  # a row: two experts of three products
     bytes_of = {"f32": 4, "bf16": 2, "int8": 34 / 32}
     reach = {("f32", 512): "85 % of peak, 1.6", ("bf16", 512): "80 %, 1.4", ("f32", 32): "5", ("bf16", 32): "4",
-             ("f32", 1): "85 % of read", ("bf16", 1): "85 % of read", ("f32", 128): "threads 1.8"}
+             ("f32", 1): "85 % of read", ("bf16", 1): "85 % of read"}
     lines = []
-    for kind, rows in [("f32", 512), ("bf16", 512), ("int8", 512), ("f32", 128), ("f32", 32), ("bf16", 32), ("int8", 32),
-                       ("f32", 1), ("bf16", 1), ("int8", 1)]:
+    for kind, rows in asked.cases:
         requests = {"two": (ours, f"forward {kind} {rows} 2"), "one": (ours, f"forward {kind} {rows} 1"),
                     "peak": (ours, f"fma {kind} 2"), "read": (ours, "read 320 2")}
         if kind == "f32":
@@ -131,63 +146,142 @@ def large_blocks(ours, torch, runs, hidden, ffn):
         speed, peak, read = flop * rows / t["two"], 4e9 / t["peak"], 320 * 2**20 / t["read"]
         touched = 8 * (1 - (6 / 8) ** rows) * 3 * hidden * ffn * bytes_of[kind]
         blas = 2 * max(1, rows // 4) * ffn * hidden / t["blas"] if "blas" in t else None
+        wanted = reach.get((kind, rows), "") + (", threads 1.8" if rows >= 128 else "")
         lines.append([kind, rows, f"{rows / t['two']:,.0f}", ratio(t["one"], t["two"]), f"{speed / 1e9:.0f}",
                       f"{100 * speed / peak:.0f} %", f"{100 * touched / t['two'] / read:.0f} %",
                       ratio(speed, blas) if blas else "-", ratio(t["torch"], t["two"]) if "torch" in t else "-",
-                      reach.get((kind, rows), "")])
+                      wanted.lstrip(", ")])
+        record.add(part="blocks", hidden=hidden, ffn=ffn, weights=kind, rows=rows, rows_per_second=rows / t["two"],
+                   threads_ratio=t["one"] / t["two"], of_peak=speed / peak, of_memory_read=touched / t["two"] / read,
+                   sgemm_ratio=speed / blas if blas else None,
+                   torch_ratio=t["torch"] / t["two"] if "torch" in t else None, seconds=t)
     table(f"Block {hidden} / {ffn}, 8 experts, top 2, two threads (medians of {runs} runs in turns)",
           ["weights", "rows", "rows/s", "two threads / one", "GFLOP/s", "of peak", "of memory read", "x OpenBLAS sgemm",
            "x PyTorch", "to reach"], lines)
 
 
-def training(ours, torch, runs):
+def training(asked, record):
+    ours, torch = asked.layer(), asked.torch()
     requests = {"two": (ours, "train 512 2"), "one": (ours, "train 512 1"), "peak": (ours, "fma f32 2")}
     if torch:
         requests["torch"] = (torch, "train 512 2")
-    t = in_turns(requests, runs)
+    t = in_turns(requests, asked.runs)
     table("Training step (forward and backward, float32), 512 rows",
           ["rows/s", "two threads / one", "x PyTorch", "to reach"],
           [[f"{512 / t['two']:,.0f}", ratio(t["one"], t["two"]), ratio(t["torch"], t["two"]) if torch else "-", "1.2"]])
+    record.add(part="training", rows=512, rows_per_second=512 / t["two"], threads_ratio=t["one"] / t["two"],
+               torch_ratio=t["torch"] / t["two"] if torch else None, seconds=t)
 
 
-def small_experts(ours, torch, runs):
+def small_experts(asked, record):
+    ours, torch = asked.layer(), asked.torch()
     lines = []
     for experts in (8, 256, 1024, 4096):
         requests = {"ours": (ours, f"small {experts} 512 1"), "peak": (ours, "fma f32 1")}
         if torch:
             requests["torch"] = (torch, f"small {experts} 512 1")
-        t = in_turns(requests, runs)
+        t = in_turns(requests, asked.runs)
         lines.append([experts, f"{t['ours'] / 512e-6:.1f}", f"{t['torch'] / 512e-6:.1f}" if torch else "-",
                       ratio(t["torch"], t["ours"]) if torch else "-",
                       {8: "2.2 against 4.9", 256: "5 against 28", 1024: "10 against 52", 4096: "17 against 73"}[experts]])
+        record.add(part="small", experts=experts, rows=512, microseconds=t["ours"] / 512e-6,
+                   torch_ratio=t["torch"] / t["ours"] if torch else None, seconds=t)
     table("Small experts, 64 -> 256 -> 64, top 2, 512 rows, one thread: microseconds a row",
           ["experts", "moekit", "PyTorch", "PyTorch / moekit", "to reach"], lines)
 
 
-def speed(runs, with_torch, hidden, ffn):
-    ours = Worker([f"{ROOT}/build/sparse_layer", str(hidden), str(ffn)])
-    torch = None
-    if with_torch:
+def full_size(asked, record):
+    """A block of Mixtral's own size, bfloat16."""
+    ours = Worker([f"{ROOT}/build/sparse_layer", "4096", "14336"])
+    lines = []
+    for rows, reach in ((1, 50), (512, 500)):
+        t = in_turns({"two": (ours, f"forward bf16 {rows} 2"), "read": (ours, "read 320 2")}, asked.runs)
+        lines.append([rows, f"{rows / t['two']:,.0f}", reach])
+        record.add(part="full", rows=rows, rows_per_second=rows / t["two"], seconds=t)
+    ours.close()
+    table("A block of Mixtral's size, 4096 / 14336, 8 experts, bfloat16, two threads", ["rows", "rows/s", "to reach"], lines)
+
+
+def neurons(asked, record):
+    ours = Worker([f"{ROOT}/build/sparse_neurons"])
+    torch = asked.torch()
+    lines = []
+    for count in (4096, 65536, 1048576):
+        requests = {"two": (ours, f"forward {count} 1024 2"), "one": (ours, f"forward {count} 1024 1"),
+                    "select": (ours, f"select {count} 256")}
+        if torch:
+            requests["torch"] = (torch, f"neurons {count} 256 2")
+        t = in_turns(requests, asked.runs)
+        step = {"train": (ours, f"train {count} 256")}
+        if torch:
+            step["torch_train"] = (torch, f"neurons-train {count} 256 2")
+        t |= in_turns(step, asked.runs)
+        memory = ours.seconds("memory")
+        lines.append([f"{count:,}", f"{t['two'] / 1024e-6:.1f}", f"{1024 / t['two']:,.0f}", ratio(t["one"], t["two"]),
+                      f"{t['select'] / 256e-6:.1f}", f"{256 / t['train']:,.0f}",
+                      ratio(4 * t["torch"], t["two"]) if torch else "-",
+                      ratio(t["torch_train"], t["train"]) if torch else "-", f"{memory / 2**30:.2f}"])
+        record.add(part="neurons", neurons=count, microseconds=t["two"] / 1024e-6, rows_per_second=1024 / t["two"],
+                   threads_ratio=t["one"] / t["two"], select_microseconds=t["select"] / 256e-6,
+                   training_rows_per_second=256 / t["train"],
+                   torch_ratio=4 * t["torch"] / t["two"] if torch else None,
+                   torch_training_ratio=t["torch_train"] / t["train"] if torch else None, peak_gib=memory / 2**30, seconds=t)
+    table("Single-neuron experts behind product keys: 256 inputs and outputs, 8 queries of 16 picks, half-keys of 64; "
+          "forward on two threads, training steps of 256 rows on one",
+          ["neurons", "us a row", "rows/s forward", "two threads / one", "us a row for picks", "rows/s training",
+           "x PyTorch", "x PyTorch training", "peak GiB"], lines)
+    differ = {count: int(ours.seconds(f"brute {count} 4")) for count in (1024, 4096, 65536)}
+    record.add(part="neurons", picks_that_differ_from_brute_force=differ)
+    print(f"\nPicks that differ from a search through all neurons, of 512 each: {differ}")
+
+
+class Asked:
+    """What to run, and the other programs, started when they are first needed."""
+
+    def __init__(self, args):
+        self.runs, self.size = args.runs, ((256, 896) if args.small_block else (1024, 3584))
+        self.cases = [(kind, int(rows)) for kind, rows in (c.split(":") for c in args.rows.split(","))] if args.rows else CASES
+        self.has_torch = not args.no_torch and subprocess.run(["/usr/bin/python3", "-c", "import torch"],
+                                                              capture_output=True).returncode == 0
+        self.workers = {}
+
+    def layer(self):
+        return self.worker("layer", [f"{ROOT}/build/sparse_layer"])
+
+    def torch(self):
         # More than one waiting thread a core would make it fight itself.
         passive = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
-        torch = Worker(["/usr/bin/python3", f"{HERE}/torch_worker.py", str(hidden), str(ffn)], passive)
-    large_blocks(ours, torch, runs, hidden, ffn)
-    training(ours, torch, runs)
-    small_experts(ours, torch, runs)
+        return self.worker("torch", ["/usr/bin/python3", f"{HERE}/torch_worker.py"], passive) if self.has_torch else None
+
+    def worker(self, name, command, environment=None):
+        if name not in self.workers:
+            self.workers[name] = Worker(command + [str(n) for n in self.size], environment)
+        return self.workers[name]
+
+
+PARTS = {"blocks": large_blocks, "training": training, "small": small_experts, "full": full_size, "neurons": neurons}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--only", choices=["correct", "speed"])
+    parser.add_argument("--part", default="correct,blocks,training,small,full,neurons")
+    parser.add_argument("--rows", help="of the part blocks: type:rows, separated by commas (default: all)")
     parser.add_argument("--small-block", action="store_true", help="256 / 896 instead of 1024 / 3584: a minute")
     parser.add_argument("--no-torch", action="store_true")
+    parser.add_argument("--out", metavar="FILE", help="write the results as JSON, with machine and version")
     args = parser.parse_args()
-    has_torch = not args.no_torch and subprocess.run(["/usr/bin/python3", "-c", "import torch"],
-                                                     capture_output=True).returncode == 0
-    right = args.only == "speed" or correctness(not args.small_block)
-    if args.only != "correct":
-        speed(args.runs, has_torch, *((256, 896) if args.small_block else (1024, 3584)))
+    parts = args.part.split(",")
+    for part in parts:
+        if part not in ("correct", *PARTS):
+            sys.exit(f"--part: there is no part {part}; known: correct, {', '.join(PARTS)}")
+    program, version = open_program(f"{ROOT}/build/moekit")
+    asked = Asked(args)
+    record = Record(args.out, program, version, runs=args.runs)
+    right = "correct" not in parts or correctness(not args.small_block, record)
+    for part in parts:
+        if part in PARTS:
+            PARTS[part](asked, record)
     sys.exit(0 if right else 1)
 
 

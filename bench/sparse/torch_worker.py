@@ -77,6 +77,40 @@ class Small:
         return self.best(x)
 
 
+class Neurons:
+    """Single-neuron experts behind product keys (PEER): 8 queries of 16 picks, half-keys of 64."""
+
+    def __init__(self, count):
+        side = round(count ** 0.5)
+        self.side, self.query, self.keys = side, scaled(1024, 256), scaled(2, side, 64)
+        self.linear, self.u, self.v = torch.zeros(256, 256), scaled(count, 256), torch.zeros(count, 256)
+        self.dense = [self.query, self.keys, self.linear]
+
+    def forward(self, x):
+        q = F.linear(x, self.query).view(-1, 8, 2, 64)
+        best, index = torch.topk(torch.einsum("nhpd,psd->nhps", q, self.keys), 16)
+        sums = (best[:, :, 0, :, None] + best[:, :, 1, None, :]).flatten(2)
+        all_index = (index[:, :, 0, :, None] * self.side + index[:, :, 1, None, :]).flatten(2)
+        score, at = torch.topk(sums, 16)
+        pick = all_index.gather(2, at)
+        sparse = self.u.requires_grad
+        answer = torch.einsum("ni,nhki->nhk", x, F.embedding(pick, self.u, sparse=sparse))
+        answer = F.silu(answer) * torch.softmax(score, -1)
+        return F.linear(x, self.linear) + torch.einsum("nhk,nhko->no", answer, F.embedding(pick, self.v, sparse=sparse))
+
+    def step(self, x, labels):
+        """As in moekit: Adam for what every row uses, Adagrad for the neurons, sparse."""
+        if not self.u.requires_grad:
+            for parameter in (*self.dense, self.u, self.v):
+                parameter.requires_grad_()
+            self.optimisers = [torch.optim.Adam(self.dense, 0.001), torch.optim.Adagrad([self.u, self.v], 0.01)]
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        F.cross_entropy(self.forward(x), labels).backward()
+        for optimiser in self.optimisers:
+            optimiser.step()
+
+
 def timed(work, *arguments):
     start = time.perf_counter()
     work(*arguments)
@@ -87,8 +121,8 @@ def train(block, x):
     block.forward(x).square().sum().backward()
 
 
-blocks, small = {}, {}
-rows_at, x_all, x_small = 0, torch.randn(4096, HIDDEN), torch.randn(4096, 64)
+blocks, small, neurons = {}, {}, {}
+rows_at, x_all, x_small, x_neurons = 0, torch.randn(4096, HIDDEN), torch.randn(4096, 64), torch.randn(4096, 256)
 
 
 def rows_of(x, n):
@@ -127,6 +161,16 @@ def answer(words):
                 m.grad = None
         x = rows_of(x_all, int(words[1])).clone().requires_grad_()
         return timed(train, block, x)
+    if words[0] in ("neurons", "neurons-train"):
+        if words[1] not in neurons:
+            neurons.clear()  # a million take 2 GiB
+            neurons[words[1]] = Neurons(int(words[1]))
+        rows = int(words[2])
+        x = rows_of(x_neurons, rows)
+        if words[0] == "neurons":
+            with torch.inference_mode():
+                return timed(neurons[words[1]].forward, x)
+        return timed(neurons[words[1]].step, x, torch.randint(256, (rows,)))
     return -1
 
 

@@ -3,6 +3,8 @@
 
 #include "experts/families.hpp"
 #include "moekit/error.hpp"
+#include "simd/adam.hpp"
+#include "simd/neurons.hpp"
 #include "sparse/neuron_bank.hpp"
 
 namespace moekit {
@@ -180,16 +182,17 @@ void NeuronExperts::scores(const Batch& batch, uword, mat& out) const {
 
 /// Adam on queries, linear part and keys, one behind the other.
 void NeuronExperts::step_dense(const NeuronBank::Gradient& gradient, double scale, double rate) {
-  const double t = moments_.steps, seen_first = 1 - std::pow(kMomentum, t), seen = 1 - std::pow(kSquares, t);
+  simd::AdamStep step;
+  step.scale = -scale;  // the gradient leads up
+  step.momentum = kMomentum;
+  step.squares = kSquares;
+  step.rate = rate / (1 - std::pow(kMomentum, moments_.steps));
+  step.seen = 1 - std::pow(kSquares, moments_.steps);
+  step.small = kSmall;
   std::size_t at = 0;
   const auto move = [&](std::span<float> values, const std::vector<float>& slope) {
-    for (std::size_t i = 0; i < values.size(); ++i, ++at) {
-      const auto g = static_cast<float>(scale * slope[i]);
-      float &m = moments_.first[at], &v = moments_.second[at];
-      m = static_cast<float>(kMomentum) * m + static_cast<float>(1 - kMomentum) * g;
-      v = static_cast<float>(kSquares) * v + static_cast<float>(1 - kSquares) * g * g;
-      values[i] += static_cast<float>(rate * m / seen_first / (std::sqrt(v / seen) + kSmall));
-    }
+    simd::adam(step, slope.data(), &moments_.first[at], &moments_.second[at], values.data(), values.size());
+    at += values.size();
   };
   move(bank_.queries(), gradient.queries);
   move(bank_.linear(), gradient.linear);
@@ -222,16 +225,15 @@ double NeuronExperts::sparse_step(const Batch& batch, const SparseStep& step) {
   moments_.steps += 1;
   step_dense(gradient, 1 / weight, step.dense_rate);
   const std::size_t size = bank_.neuron_size();
+  thread_local std::vector<float> g;
+  g.resize(size);
+  const auto kept = static_cast<float>(1 - step.decay);
   for (std::size_t e = 0; e < gradient.neuron.size(); ++e) {
-    const float* g = &gradient.rows[e * size];
-    float* value = &bank_.neurons()[gradient.neuron[e] * size];
+    bank_.neuron_gradient(work, gradient, e, g.data());
     float& squares = moments_.squares[gradient.neuron[e]];
-    float mean = 0;
-    for (std::size_t j = 0; j < size; ++j) mean += g[j] * g[j];
-    squares += mean / static_cast<float>(size);
+    squares += simd::dot(g.data(), g.data(), size) / static_cast<float>(size);
     const auto rate = static_cast<float>(step.row_rate / (std::sqrt(squares) + kSmall));
-    const auto kept = static_cast<float>(1 - step.decay);
-    for (std::size_t j = 0; j < size; ++j) value[j] = kept * value[j] + rate * g[j];
+    simd::decay_and_add(kept, rate, g.data(), size, &bank_.neurons()[gradient.neuron[e] * size]);
   }
   if (classes_ == 0) {
     // Errors of rows before they were learnt from: an honest spread, where that of learnt rows is too small.

@@ -2,10 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <cstdint>
-#include <cstdlib>
-#include <new>
-
 namespace moekit::layer {
 
 namespace {
@@ -14,16 +10,20 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 }  // namespace
 
-Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
-  if (bytes == 0) return;
+void* allocate_large(std::size_t bytes) {
+  if (bytes == 0) return nullptr;
   // Small ones would waste the rest of a huge page.
   const std::size_t alignment = bytes >= kHugePage / 2 ? kHugePage : 64;
   if (bytes > SIZE_MAX - alignment) throw std::bad_alloc();
   const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  data_ = static_cast<unsigned char*>(std::aligned_alloc(alignment, rounded));
-  if (!data_) throw std::bad_alloc();
-  if (alignment == kHugePage) (void)::madvise(data_, rounded, MADV_HUGEPAGE);
+  void* memory = std::aligned_alloc(alignment, rounded);
+  if (!memory) throw std::bad_alloc();
+  if (alignment == kHugePage) (void)::madvise(memory, rounded, MADV_HUGEPAGE);
+  return memory;
 }
+
+Buffer::Buffer(std::size_t bytes)
+    : data_(static_cast<unsigned char*>(allocate_large(bytes))), bytes_(bytes) {}
 
 Buffer::~Buffer() { std::free(data_); }
 

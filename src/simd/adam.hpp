@@ -16,5 +16,7 @@ struct AdamStep {
 /// first, second: moments, updated; value -= decay value + rate first / (sqrt(second / seen) + small).
 void adam(const AdamStep& step, const double* gradient, double* first, double* second, double* value,
           std::size_t n);
+void adam(const AdamStep& step, const float* gradient, float* first, float* second, float* value,
+          std::size_t n);
 
 }  // namespace moekit::simd

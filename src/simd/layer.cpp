@@ -79,6 +79,10 @@ void AddOuter(const double* a, std::size_t outputs, std::size_t n, const double*
               double* out) {
   LayerOf<double>(a, outputs, n, nullptr, Values<double>{b, 1, inputs}, inputs, true, out);
 }
+void AddOuterF32(const float* a, std::size_t outputs, std::size_t n, const float* b, std::size_t inputs,
+                 float* out) {
+  LayerOf<float>(a, outputs, n, nullptr, Values<float>{b, 1, inputs}, inputs, true, out);
+}
 void LayerF32(const float* w, std::size_t outputs, std::size_t inputs, const float* bias, const float* x,
               std::size_t rows, float* out) {
   LayerOf(w, outputs, inputs, bias, Values<float>{x, inputs, 1}, rows, false, out);
@@ -93,6 +97,7 @@ namespace moekit::simd {
 HWY_EXPORT(LayerF64);
 HWY_EXPORT(LayerF32);
 HWY_EXPORT(AddOuter);
+HWY_EXPORT(AddOuterF32);
 
 void layer(const double* w, std::size_t outputs, std::size_t inputs, const double* bias, const double* x,
            std::size_t rows, double* out) {
@@ -105,6 +110,10 @@ void layer(const float* w, std::size_t outputs, std::size_t inputs, const float*
 void add_outer(const double* a, std::size_t outputs, std::size_t n, const double* b, std::size_t inputs,
                double* out) {
   HWY_DYNAMIC_DISPATCH(AddOuter)(a, outputs, n, b, inputs, out);
+}
+void add_outer(const float* a, std::size_t outputs, std::size_t n, const float* b, std::size_t inputs,
+               float* out) {
+  HWY_DYNAMIC_DISPATCH(AddOuterF32)(a, outputs, n, b, inputs, out);
 }
 
 }  // namespace moekit::simd

@@ -15,5 +15,7 @@ void layer(const float* w, std::size_t outputs, std::size_t inputs, const float*
 /// from the slopes of its outputs (outputs x n) and what went in (inputs x n).
 void add_outer(const double* a, std::size_t outputs, std::size_t n, const double* b, std::size_t inputs,
                double* out);
+void add_outer(const float* a, std::size_t outputs, std::size_t n, const float* b, std::size_t inputs,
+               float* out);
 
 }  // namespace moekit::simd

@@ -2,6 +2,7 @@
 #include <span>
 #include <vector>
 
+#include "layer/buffer.hpp"
 #include "sparse/product_keys.hpp"
 
 namespace moekit {
@@ -9,7 +10,7 @@ namespace moekit {
 /// A network of up to millions of single-neuron experts behind product keys (PEER: He 2024):
 ///   y(x) = B x + sum_h sum_{e in picks of q_h} softmax(scores)_e silu(u_e . x) v_e,   q_h = Q_h x.
 /// B is a linear part that every row has (a shared expert); v begins at zero, so a neuron that no row ever
-/// picked adds nothing. Parameters are float32; sums over a row are in double.
+/// picked adds nothing. Parameters are float32, and so are sums over inputs; sums over neurons are in double.
 class NeuronBank {
  public:
   NeuronBank() = default;
@@ -32,26 +33,37 @@ class NeuronBank {
     std::vector<KeyPick> pick;    // picks x heads x n
     std::vector<double> weight;   // the same: softmax over the picks of a head
     std::vector<double> input;    // the same: u . x
+    std::vector<float> linear;    // m x n: B x
   };
   /// x: n x p features; out: m x n.
   void forward(const mat& x, Work& work, mat& out) const;
 
-  /// The slopes of one batch: of the dense parameters, and of the neurons that it picked.
+  /// The slopes of one batch: of the dense parameters, and what those of the neurons that it picked are made
+  /// of, which together would take more memory than the batch's own cache has.
   struct Gradient {
     std::vector<float> queries, linear, keys;
     std::vector<std::uint32_t> neuron;  // those picked, rising
-    std::vector<float> rows;            // (p + m) x neuron.size()
+    std::vector<std::size_t> begin;     // neuron.size() + 1: the picks of neuron[e] in `order`
+    std::vector<std::uint32_t> order;   // picks by neuron, then by number
+    std::vector<float> of_input;        // of each pick: d objective / d (u . x)
+    std::vector<float> answer;          // of each pick: what v is multiplied with
+    std::vector<float> slope;           // m x n
   };
   /// slope: m x n, d objective / d y. Every part of `gradient` is set.
   void backward(const Work& work, const mat& slope, Gradient& gradient) const;
+  /// row (neuron_size()) = the slopes of u and v of gradient.neuron[e].
+  void neuron_gradient(const Work& work, const Gradient& gradient, std::size_t e, float* row) const;
 
  private:
+  void ask_for(std::uint32_t neuron) const;
+  void sort_picks(const Work& work, Gradient& gradient) const;
   void add_scores(const Work& work, const std::vector<double>& of_score, Gradient& gradient) const;
 
   Neurons shape_;
   uword inputs_ = 0, outputs_ = 0;
   ProductKeys keys_;
-  std::vector<float> queries_, linear_, neurons_;
+  std::vector<float> queries_, linear_;
+  std::vector<float, layer::LargeAllocator<float>> neurons_;  // huge pages: neurons lie anywhere
 };
 
 }  // namespace moekit

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include "moekit/error.hpp"
 #include "simd/layer.hpp"
+#include "simd/neurons.hpp"
 
 namespace moekit {
 
@@ -17,34 +17,50 @@ uword square_side(uword neurons) {
 ProductKeys::ProductKeys(uword side, uword width, uword picks)
     : side_(side), width_(width), picks_(std::min(picks, side * side)), keys_(2 * side * width, 0.0f) {}
 
-/// Scores that can be among the best k: at least the k-th largest of the maxima of kColumns interleaved
-/// groups.
-void ProductKeys::shortlist(const float* scores, std::vector<Ranked>& best) const {
-  constexpr std::size_t kColumns = 64;
-  best.clear();
-  if (side_ % kColumns != 0 || side_ < 4 * kColumns || picks_ > kColumns) {
-    for (std::uint32_t i = 0; i < side_; ++i) best.push_back({scores[i], i});
-    return;
+namespace {
+
+/// Up to so many values are ordered by counting; more are sorted.
+constexpr std::size_t kCounted = 128;
+
+/// What is put in order: by falling score, equal ones by rising tie.
+struct Candidates {
+  std::vector<float> value;
+  std::vector<std::uint32_t> index, rank;
+  std::vector<double> score, tie;
+
+  /// Room for n, and for what vectors read behind them.
+  void size(std::size_t n) {
+    if (value.size() >= n + 16) return;
+    for (auto* v : {&index, &rank}) v->resize(n + 16);
+    for (auto* v : {&score, &tie}) v->resize(n + 16);
+    value.resize(n + 16);
   }
-  float most[kColumns], order[kColumns];
-  std::copy_n(scores, kColumns, most);
-  for (std::size_t i = kColumns; i < side_; i += kColumns)
-    for (std::size_t c = 0; c < kColumns; ++c) most[c] = scores[i + c] > most[c] ? scores[i + c] : most[c];
-  std::copy_n(most, kColumns, order);
-  std::nth_element(order, order + picks_ - 1, order + kColumns, std::greater<>());
-  const float least = order[picks_ - 1];
-  for (std::uint32_t c = 0; c < kColumns; ++c) {
-    if (!(most[c] >= least)) continue;
-    for (std::uint32_t i = c; i < side_; i += kColumns)
-      if (scores[i] >= least) best.push_back({scores[i], i});
-  }
-}
+};
+
+}  // namespace
 
 /// The best min(k, S) of a half, equal scores by index.
 void ProductKeys::best_of_half(const float* scores, std::vector<Ranked>& best) const {
-  shortlist(scores, best);
-  const std::size_t most =
-      std::min({static_cast<std::size_t>(picks_), static_cast<std::size_t>(side_), best.size()});
+  thread_local Candidates c;
+  c.size(side_);
+  std::size_t n = 0;
+  if (side_ % simd::kScoreGroups == 0 && picks_ <= simd::kScoreGroups) {
+    n = simd::shortlist(scores, side_, picks_, c.value.data(), c.index.data());
+  } else {
+    for (; n < side_; ++n) c.value[n] = scores[n], c.index[n] = static_cast<std::uint32_t>(n);
+  }
+  const std::size_t most = std::min(static_cast<std::size_t>(picks_), n);
+  if (n <= kCounted) {
+    best.resize(most);
+    std::copy_n(c.value.begin(), n, c.score.begin());
+    std::copy_n(c.index.begin(), n, c.tie.begin());
+    simd::ranks(c.score.data(), c.tie.data(), n, c.rank.data());
+    for (std::size_t i = 0; i < n; ++i)
+      if (c.rank[i] < most) best[c.rank[i]] = {c.value[i], c.index[i]};
+    return;
+  }
+  best.resize(n);
+  for (std::size_t i = 0; i < n; ++i) best[i] = {c.value[i], c.index[i]};
   std::partial_sort(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(most), best.end(),
                     [](const Ranked& a, const Ranked& b) {
                       return a.score != b.score ? a.score > b.score : a.index < b.index;
@@ -55,14 +71,28 @@ void ProductKeys::best_of_half(const float* scores, std::vector<Ranked>& best) c
 /// The best k of the sums of the ranks that can win.
 void ProductKeys::combine(const std::vector<Ranked>& first, const std::vector<Ranked>& second,
                           KeyPick* out) const {
-  thread_local std::vector<KeyPick> sums;
-  sums.clear();
+  thread_local Candidates c;
+  c.size(picks_ * (2 + static_cast<std::size_t>(std::log2(static_cast<double>(picks_)))));
+  std::size_t n = 0;
+  bool numbers = true;
   for (std::size_t r = 0; r < first.size(); ++r)
-    for (std::size_t s = 0; s < second.size() && (r + 1) * (s + 1) <= picks_; ++s)
-      sums.push_back({static_cast<std::uint32_t>(first[r].index * side_ + second[s].index),
-                      static_cast<double>(first[r].score) + static_cast<double>(second[s].score)});
-  if (sums.size() < picks_)  // scores that are no numbers
+    for (std::size_t s = 0; s < second.size() && (r + 1) * (s + 1) <= picks_; ++s, ++n) {
+      c.index[n] = static_cast<std::uint32_t>(first[r].index * side_ + second[s].index);
+      c.score[n] = static_cast<double>(first[r].score) + static_cast<double>(second[s].score);
+      c.tie[n] = static_cast<double>(c.index[n]);
+      numbers = numbers && !std::isnan(c.score[n]);
+    }
+  if (n < picks_ || !numbers)
     throw Error(Errc::numeric, "the scores of the product keys are not numbers; lower --learning-rate");
+  if (n <= kCounted) {
+    simd::ranks(c.score.data(), c.tie.data(), n, c.rank.data());
+    for (std::size_t i = 0; i < n; ++i)
+      if (c.rank[i] < picks_) out[c.rank[i]] = {c.index[i], c.score[i]};
+    return;
+  }
+  thread_local std::vector<KeyPick> sums;
+  sums.resize(n);
+  for (std::size_t i = 0; i < n; ++i) sums[i] = {c.index[i], c.score[i]};
   std::partial_sort(sums.begin(), sums.begin() + static_cast<std::ptrdiff_t>(picks_), sums.end(),
                     [](const KeyPick& a, const KeyPick& b) {
                       return a.score != b.score ? a.score > b.score : a.neuron < b.neuron;

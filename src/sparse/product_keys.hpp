@@ -38,7 +38,6 @@ class ProductKeys {
     float score;
     std::uint32_t index;
   };
-  void shortlist(const float* scores, std::vector<Ranked>& best) const;
   void best_of_half(const float* scores, std::vector<Ranked>& best) const;
   void combine(const std::vector<Ranked>& first, const std::vector<Ranked>& second, KeyPick* out) const;
 
