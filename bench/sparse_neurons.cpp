@@ -2,7 +2,7 @@
 // standard input, seconds a line on standard output, so that other programs can take turns with it.
 //
 //   forward COUNT ROWS THREADS    the answers of so many neurons; rows differ from call to call
-//   train COUNT ROWS              forward, backward and the sparse step, as moekit train does
+//   train COUNT ROWS THREADS      forward, backward and the sparse step, as moekit train does
 //   select COUNT ROWS             queries and product keys alone
 //   brute COUNT ROWS              how many of the picks differ from those of a search through all neurons
 //   memory                        bytes of memory that the process has had at most
@@ -73,7 +73,7 @@ class Bench {
       });
     });
   }
-  double train(uword count, uword rows) {
+  double train(uword count, uword rows, int threads) {
     if (!family_ || family_->part_count() != count) {
       bank_.reset();
       family_.reset();
@@ -89,19 +89,19 @@ class Bench {
     batch.rows = rows;
     batch.expert = rows_.x.rows(first, first + rows - 1);
     batch.target = rows_.label.subvec(first, first + rows - 1);
-    return seconds([&] { family_->sparse_step(batch, {0.01, 0.001, 0}); });
+    return seconds([&] { family_->sparse_step(batch, {0.01, 0.001, 0, threads}); });
   }
   double select(uword count, uword rows) {
     const std::vector<float> queries = queries_of(count, rows);
-    std::vector<KeyPick> picks;
-    return seconds([&] { bank_->keys().select(queries.data(), rows * 8, picks); });
+    std::vector<KeyPick> picks(rows * 8 * bank_->keys().picks());
+    return seconds([&] { bank_->keys().select(queries.data(), rows * 8, picks.data()); });
   }
   double brute(uword count, uword rows) {
     const std::vector<float> queries = queries_of(count, rows);
     ProductKeys& keys = bank_->keys();
     const uword side = keys.side(), width = keys.width(), k = keys.picks();
-    std::vector<KeyPick> picks, all(count);
-    keys.select(queries.data(), rows * 8, picks);
+    std::vector<KeyPick> picks(rows * 8 * k), all(count);
+    keys.select(queries.data(), rows * 8, picks.data());
     std::vector<float> half[2] = {std::vector<float>(side), std::vector<float>(side)};
     std::size_t differ = 0;
     for (uword q = 0; q < rows * 8; ++q) {
@@ -159,7 +159,7 @@ int main() {
     double answer = -1;
     in >> what >> count >> rows;
     if (what == "forward" && in >> threads) answer = bench.forward(count, rows, threads);
-    if (what == "train") answer = bench.train(count, rows);
+    if (what == "train" && in >> threads) answer = bench.train(count, rows, threads);
     if (what == "select") answer = bench.select(count, rows);
     if (what == "brute") answer = bench.brute(count, rows);
     if (what == "memory") {

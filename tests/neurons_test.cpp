@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "experts/families.hpp"
 #include "fit_helpers.hpp"
 #include "float_text.hpp"
 #include "moekit/diagnose.hpp"
@@ -96,8 +97,8 @@ TEST_CASE("product keys select what brute force selects, ties to the lower neuro
         const uword n = side > 100 ? 6 : 40;
         std::vector<float> query(2 * 5 * n);
         for (float& v : query) v = ties ? static_cast<float>(rng.below(2)) : static_cast<float>(rng.normal());
-        std::vector<KeyPick> got;
-        keys.select(query.data(), n, got);
+        std::vector<KeyPick> got(n * keys.picks());
+        keys.select(query.data(), n, got.data());
         for (uword q = 0; q < n; ++q) {
           const auto right = brute_force(keys, query.data() + q * 10);
           for (uword j = 0; j < keys.picks(); ++j) {
@@ -156,6 +157,30 @@ TEST_CASE("the gradient of the network of neurons is right") {
   bank.backward(work, slope, gradient);
   check(bank.queries(), [&](std::size_t i) { return gradient.queries[i]; });
   check(bank.keys().keys(), [&](std::size_t i) { return gradient.keys[i]; });
+}
+
+TEST_CASE("steps of a network of neurons: the same bits for any number of threads") {
+  ExpertShape shape;
+  shape.groups.assign(40, 1);
+  shape.classes = 3;
+  shape.neurons = few(4096, 8, 16);
+  const auto learnt = [&](int threads) {
+    const auto family = make_neurons("logistic", shape);
+    family->randomise(Rng(1, 1));
+    Batch batch;
+    batch.rows = 301;
+    batch.expert = normal_matrix(301, 40, Rng(2, 2));
+    batch.target.set_size(301);
+    for (uword i = 0; i < 301; ++i) batch.target[i] = static_cast<double>(i % 3);
+    for (int step = 0; step < 3; ++step) family->sparse_step(batch, {0.05, 0.01, 0.001, threads});
+    std::vector<float> all;
+    for (const FloatField& f : family->float_fields())
+      all.insert(all.end(), f.values.begin(), f.values.end());
+    return all;
+  };
+  const std::vector<float> one = learnt(1);
+  CHECK(learnt(2) == one);
+  CHECK(learnt(5) == one);
 }
 
 TEST_CASE("a network of neurons learns, touches only what it picks, and is the same when read again") {

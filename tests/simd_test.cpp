@@ -5,7 +5,9 @@
 #include <limits>
 
 #include "fit_helpers.hpp"
+#include "moekit/rng.hpp"
 #include "simd/layer.hpp"
+#include "simd/neurons.hpp"
 #include "simd/products.hpp"
 #include "simd/vector_math.hpp"
 
@@ -306,6 +308,78 @@ TEST_CASE("layers and their gradients are plain sums, for every shape") {
             for (uword i = 0; i < n; ++i) sum += slope(o, i) * x(j, i);
             CHECK(gradient(o, j) == doctest::Approx(sum).epsilon(1e-12));
           }
+        }
+      }
+}
+
+TEST_CASE("sums of neurons, and a layer's gradient in float32, are plain sums") {
+  for (const std::size_t n : {0u, 1u, 7u, 16u, 31u, 64u, 200u}) {
+    Rng rng(4, n);
+    std::vector<float> a(n), b(n), y(n), value(n);
+    std::vector<double> wide(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      a[i] = static_cast<float>(rng.normal()), b[i] = static_cast<float>(rng.normal());
+      y[i] = value[i] = static_cast<float>(rng.normal()), wide[i] = rng.normal();
+    }
+    const std::vector<float> before = y;
+    const std::vector<double> wide_before = wide;
+    double sum = 0;
+    for (std::size_t i = 0; i < n; ++i) sum += static_cast<double>(a[i]) * b[i];
+    CHECK(simd::dot(a.data(), b.data(), n) == doctest::Approx(sum).epsilon(1e-5).scale(10));
+    simd::add_scaled(a.data(), n, 0.5f, y.data());
+    simd::add_scaled(a.data(), n, 0.3, wide.data());
+    simd::decay_and_add(0.9f, 2.0f, a.data(), n, value.data());
+    for (std::size_t i = 0; i < n; ++i) {
+      CHECK(y[i] == doctest::Approx(before[i] + 0.5 * a[i]).epsilon(1e-6));
+      CHECK(wide[i] == doctest::Approx(wide_before[i] + 0.3 * a[i]).epsilon(1e-14));
+      CHECK(value[i] == doctest::Approx(0.9 * before[i] + 2.0 * a[i]).epsilon(1e-6).scale(10));
+    }
+    // Columns first .. of b, which has three more rows than are taken.
+    const std::size_t rows = 5;
+    std::vector<float> left(n * rows), right((n + 3) * rows), out(n * n, 1.0f);
+    for (float& v : left) v = static_cast<float>(rng.normal());
+    for (float& v : right) v = static_cast<float>(rng.normal());
+    simd::add_outer(left.data(), n, rows, right.data() + 3, n + 3, n, out.data());
+    for (std::size_t j = 0; j < n; j += 3)
+      for (std::size_t o = 0; o < n; ++o) {
+        double expected = 1;
+        for (std::size_t i = 0; i < rows; ++i)
+          expected += static_cast<double>(left[o + i * n]) * right[3 + j + i * (n + 3)];
+        CHECK(out[o + j * n] == doctest::Approx(expected).epsilon(1e-5).scale(10));
+      }
+  }
+}
+
+TEST_CASE("a shortlist holds the k largest scores, with ties, and no NaN; ranks are those of sorting") {
+  for (const std::size_t n : {64u, 128u, 320u, 1024u})
+    for (const std::size_t k : {1u, 5u, 16u, 64u})
+      for (const bool ties : {false, true}) {
+        Rng rng(n, k);
+        std::vector<float> score(n), value(n + 16), sorted;
+        for (float& v : score) v = ties ? static_cast<float>(rng.below(5)) : static_cast<float>(rng.normal());
+        score[n / 2] = std::numeric_limits<float>::quiet_NaN();
+        std::vector<std::uint32_t> index(n + 16), rank(n);
+        const std::size_t count = simd::shortlist(score.data(), n, k, value.data(), index.data());
+        for (const float v : score)
+          if (!std::isnan(v)) sorted.push_back(v);
+        std::sort(sorted.begin(), sorted.end(), std::greater<>());
+        REQUIRE(count <= n);
+        REQUIRE(count >= std::min(k, sorted.size()));
+        std::size_t large = 0;
+        for (std::size_t i = 0; i < count; ++i) {
+          CHECK((i == 0 || index[i] > index[i - 1]));
+          CHECK(value[i] == score[index[i]]);
+          large += value[i] >= sorted[std::min(k, sorted.size()) - 1];
+        }
+        CHECK(large >= std::min(k, sorted.size()));
+        std::vector<double> own(count + 8), tie(count + 8);
+        for (std::size_t i = 0; i < count; ++i) own[i] = value[i], tie[i] = index[i];
+        simd::ranks(own.data(), tie.data(), count, rank.data());
+        for (std::size_t i = 0; i < count; i += 7) {
+          std::size_t before = 0;
+          for (std::size_t j = 0; j < count; ++j)
+            before += own[j] > own[i] || (own[j] == own[i] && tie[j] < tie[i]);
+          CHECK(rank[i] == before);
         }
       }
 }

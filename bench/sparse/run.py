@@ -212,23 +212,23 @@ def neurons(asked, record):
         if torch:
             requests["torch"] = (torch, f"neurons {count} 256 2")
         t = in_turns(requests, asked.runs)
-        step = {"train": (ours, f"train {count} 256")}
+        step = {"train": (ours, f"train {count} 256 2"), "train_one": (ours, f"train {count} 256 1")}
         if torch:
             step["torch_train"] = (torch, f"neurons-train {count} 256 2")
         t |= in_turns(step, asked.runs)
         memory = ours.seconds("memory")
         lines.append([f"{count:,}", f"{t['two'] / 1024e-6:.1f}", f"{1024 / t['two']:,.0f}", ratio(t["one"], t["two"]),
-                      f"{t['select'] / 256e-6:.1f}", f"{256 / t['train']:,.0f}",
+                      f"{t['select'] / 256e-6:.1f}", f"{256 / t['train']:,.0f}", ratio(t["train_one"], t["train"]),
                       ratio(4 * t["torch"], t["two"]) if torch else "-",
                       ratio(t["torch_train"], t["train"]) if torch else "-", f"{memory / 2**30:.2f}"])
         record.add(part="neurons", neurons=count, microseconds=t["two"] / 1024e-6, rows_per_second=1024 / t["two"],
                    threads_ratio=t["one"] / t["two"], select_microseconds=t["select"] / 256e-6,
-                   training_rows_per_second=256 / t["train"],
+                   training_rows_per_second=256 / t["train"], training_threads_ratio=t["train_one"] / t["train"],
                    torch_ratio=4 * t["torch"] / t["two"] if torch else None,
                    torch_training_ratio=t["torch_train"] / t["train"] if torch else None, peak_gib=memory / 2**30, seconds=t)
     table("Single-neuron experts behind product keys: 256 inputs and outputs, 8 queries of 16 picks, half-keys of 64; "
-          "forward on two threads, training steps of 256 rows on one",
-          ["neurons", "us a row", "rows/s forward", "two threads / one", "us a row for picks", "rows/s training",
+          "two threads, training in steps of 256 rows",
+          ["neurons", "us a row", "rows/s forward", "two threads / one", "us a row for picks", "rows/s training", "two / one",
            "x PyTorch", "x PyTorch training", "peak GiB"], lines)
     differ = {count: int(ours.seconds(f"brute {count} 4")) for count in (1024, 4096, 65536)}
     record.add(part="neurons", picks_that_differ_from_brute_force=differ)

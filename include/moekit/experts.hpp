@@ -80,6 +80,7 @@ struct SparseStep {
   double row_rate = 0;    ///< learning rate of what is touched
   double dense_rate = 0;  ///< of the rest, by Adam
   double decay = 0;       ///< share of each touched parameter that is taken away
+  int threads = 1;        ///< that share the work (0: all cores); the result does not depend on them
 };
 
 /// What a family is made for. Groups: for each feature the group that shares a prior, 0 for the intercept.

@@ -3,6 +3,7 @@
 
 #include "experts/families.hpp"
 #include "moekit/error.hpp"
+#include "moekit/sum.hpp"
 #include "simd/adam.hpp"
 #include "simd/neurons.hpp"
 #include "sparse/neuron_bank.hpp"
@@ -18,6 +19,8 @@ constexpr double kMomentum = 0.9, kSquares = 0.999, kSmall = 1e-8;
 constexpr uword kRows = 256;
 /// Share of the newest batch in the spread of the errors.
 constexpr double kErrorShare = 0.01;
+/// Values of neurons that a step must touch before threads are started for it.
+constexpr std::size_t kWorthThreads = std::size_t{1} << 20;
 
 /// One network of many single-neuron experts (neuron_bank.hpp) with one density: normal around its output, or
 /// softmax of C outputs. It is a bank of one expert: its neurons are no densities of their own, so a mixture
@@ -99,6 +102,8 @@ class NeuronExperts final : public ExpertFamily {
   void answer(const Batch& batch, NeuronBank::Work& work, mat& out) const;
   double log_likelihood(const Batch& batch, uword row, double* answer, double* slope, double& of_noise) const;
   void step_dense(const NeuronBank::Gradient& gradient, double scale, double rate);
+  void step_neurons(const NeuronBank::Work& work, const NeuronBank::Gradient& gradient,
+                    const SparseStep& step, int threads);
 
   std::string_view family_;
   uword classes_;
@@ -199,11 +204,34 @@ void NeuronExperts::step_dense(const NeuronBank::Gradient& gradient, double scal
   move(bank_.keys().keys(), gradient.keys);
 }
 
+/// Every neuron that was picked, on its own.
+void NeuronExperts::step_neurons(const NeuronBank::Work& work, const NeuronBank::Gradient& gradient,
+                                 const SparseStep& step, int threads) {
+  constexpr std::size_t kTogether = 256;
+  const std::size_t size = bank_.neuron_size(), picked = gradient.neuron.size();
+  const auto kept = static_cast<float>(1 - step.decay);
+  Compute compute;
+  compute.threads = threads;
+  parallel_for((picked + kTogether - 1) / kTogether, compute, [&](std::size_t piece) {
+    std::vector<float> g(size);
+    for (std::size_t e = piece * kTogether; e < std::min(picked, (piece + 1) * kTogether); ++e) {
+      bank_.neuron_gradient(work, gradient, e, g.data());
+      float& squares = moments_.squares[gradient.neuron[e]];
+      squares += simd::dot(g.data(), g.data(), size) / static_cast<float>(size);
+      const auto rate = static_cast<float>(step.row_rate / (std::sqrt(squares) + kSmall));
+      simd::decay_and_add(kept, rate, g.data(), size, &bank_.neurons()[gradient.neuron[e] * size]);
+    }
+  });
+}
+
 double NeuronExperts::sparse_step(const Batch& batch, const SparseStep& step) {
   thread_local NeuronBank::Work work;
   thread_local NeuronBank::Gradient gradient;
   mat y;
-  bank_.forward(batch.expert, work, y);
+  // Starting threads costs as much as some hundred thousand products.
+  const std::size_t touched = batch.rows * bank_.picks() * bank_.neuron_size();
+  const int threads = touched < kWorthThreads ? 1 : step.threads;
+  bank_.forward(batch.expert, work, y, threads);
   mat slope(y.n_rows, batch.rows);
   double sum = 0, weight = 0, squares_of_errors = 0;
   for (uword i = 0; i < batch.rows; ++i) {
@@ -216,7 +244,7 @@ double NeuronExperts::sparse_step(const Batch& batch, const SparseStep& step) {
     squares_of_errors += w * noise_ * noise_ * (of_noise + 1);
   }
   if (!(weight > 0)) return 0;
-  bank_.backward(work, slope, gradient);
+  bank_.backward(work, slope, gradient, threads);
   if (moments_.squares.empty()) {
     moments_.squares.assign(shape_.count, 0.0f);
     moments_.first.assign(gradient.queries.size() + gradient.linear.size() + gradient.keys.size(), 0.0f);
@@ -224,17 +252,7 @@ double NeuronExperts::sparse_step(const Batch& batch, const SparseStep& step) {
   }
   moments_.steps += 1;
   step_dense(gradient, 1 / weight, step.dense_rate);
-  const std::size_t size = bank_.neuron_size();
-  thread_local std::vector<float> g;
-  g.resize(size);
-  const auto kept = static_cast<float>(1 - step.decay);
-  for (std::size_t e = 0; e < gradient.neuron.size(); ++e) {
-    bank_.neuron_gradient(work, gradient, e, g.data());
-    float& squares = moments_.squares[gradient.neuron[e]];
-    squares += simd::dot(g.data(), g.data(), size) / static_cast<float>(size);
-    const auto rate = static_cast<float>(step.row_rate / (std::sqrt(squares) + kSmall));
-    simd::decay_and_add(kept, rate, g.data(), size, &bank_.neurons()[gradient.neuron[e] * size]);
-  }
+  step_neurons(work, gradient, step, threads);
   if (classes_ == 0) {
     // Errors of rows before they were learnt from: an honest spread, where that of learnt rows is too small.
     moments_.error = (1 - kErrorShare) * moments_.error + kErrorShare * squares_of_errors / weight;

@@ -79,9 +79,9 @@ void AddOuter(const double* a, std::size_t outputs, std::size_t n, const double*
               double* out) {
   LayerOf<double>(a, outputs, n, nullptr, Values<double>{b, 1, inputs}, inputs, true, out);
 }
-void AddOuterF32(const float* a, std::size_t outputs, std::size_t n, const float* b, std::size_t inputs,
-                 float* out) {
-  LayerOf<float>(a, outputs, n, nullptr, Values<float>{b, 1, inputs}, inputs, true, out);
+void AddOuterF32(const float* a, std::size_t outputs, std::size_t n, const float* b, std::size_t stride,
+                 std::size_t inputs, float* out) {
+  LayerOf<float>(a, outputs, n, nullptr, Values<float>{b, 1, stride}, inputs, true, out);
 }
 void LayerF32(const float* w, std::size_t outputs, std::size_t inputs, const float* bias, const float* x,
               std::size_t rows, float* out) {
@@ -111,9 +111,9 @@ void add_outer(const double* a, std::size_t outputs, std::size_t n, const double
                double* out) {
   HWY_DYNAMIC_DISPATCH(AddOuter)(a, outputs, n, b, inputs, out);
 }
-void add_outer(const float* a, std::size_t outputs, std::size_t n, const float* b, std::size_t inputs,
-               float* out) {
-  HWY_DYNAMIC_DISPATCH(AddOuterF32)(a, outputs, n, b, inputs, out);
+void add_outer(const float* a, std::size_t outputs, std::size_t n, const float* b, std::size_t stride,
+               std::size_t inputs, float* out) {
+  HWY_DYNAMIC_DISPATCH(AddOuterF32)(a, outputs, n, b, stride, inputs, out);
 }
 
 }  // namespace moekit::simd

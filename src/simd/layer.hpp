@@ -15,7 +15,8 @@ void layer(const float* w, std::size_t outputs, std::size_t inputs, const float*
 /// from the slopes of its outputs (outputs x n) and what went in (inputs x n).
 void add_outer(const double* a, std::size_t outputs, std::size_t n, const double* b, std::size_t inputs,
                double* out);
-void add_outer(const float* a, std::size_t outputs, std::size_t n, const float* b, std::size_t inputs,
-               float* out);
+/// The same in float32; `stride`: from one column of b to the next, so that a part of its rows can be taken.
+void add_outer(const float* a, std::size_t outputs, std::size_t n, const float* b, std::size_t stride,
+               std::size_t inputs, float* out);
 
 }  // namespace moekit::simd

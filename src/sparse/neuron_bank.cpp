@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "moekit/sum.hpp"
 #include "simd/layer.hpp"
 #include "simd/neurons.hpp"
 
@@ -11,6 +12,23 @@ namespace moekit {
 namespace {
 
 double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
+
+/// Rows, or inputs, that a thread takes at a time; pieces of the rows over which slopes of keys are summed.
+constexpr uword kRows = 16, kPieces = 4;
+
+/// piece(begin, end) for 0 .. n - 1, `size` at a time.
+template <class Piece>
+void in_pieces(uword n, uword size, int threads, const Piece& piece) {
+  if (n == 0) return;
+  if (threads == 1) {
+    for (uword begin = 0; begin < n; begin += size) piece(begin, std::min(n, begin + size));
+    return;
+  }
+  Compute compute;
+  compute.threads = threads;
+  parallel_for((n + size - 1) / size, compute,
+               [&](std::size_t i) { piece(i * size, std::min<uword>(n, (i + 1) * size)); });
+}
 
 /// Neurons that are asked for before they are used: some 16 KiB, so that they are still there then.
 std::size_t neurons_ahead(std::size_t size) {
@@ -58,23 +76,30 @@ void NeuronBank::ask_for(std::uint32_t neuron) const {
   for (std::size_t i = 0; i < neuron_size(); i += 16) __builtin_prefetch(from + i);
 }
 
-void NeuronBank::forward(const mat& x, Work& work, mat& out) const {
-  const uword n = x.n_rows, p = inputs_, m = outputs_, k = keys_.picks(), heads = shape_.heads;
-  const uword width = 2 * heads * shape_.key_width;
+void NeuronBank::forward(const mat& x, Work& work, mat& out, int threads) const {
+  const uword n = x.n_rows, p = inputs_;
   work.x.resize(p * n);
   for (uword j = 0; j < p; ++j)
     for (uword i = 0; i < n; ++i) work.x[j + i * p] = static_cast<float>(x(i, j));
-  work.query.resize(width * n);
-  simd::layer(queries_.data(), width, p, nullptr, work.x.data(), n, work.query.data());
-  work.linear.resize(m * n);
-  simd::layer(linear_.data(), m, p, nullptr, work.x.data(), n, work.linear.data());
-  keys_.select(work.query.data(), heads * n, work.pick);
-  work.weight.resize(work.pick.size());
-  work.input.resize(work.pick.size());
-  out.set_size(m, n);
-  const std::size_t all = work.pick.size(), ahead = neurons_ahead(neuron_size());
-  for (std::size_t at = 0; at < std::min(all, ahead); ++at) ask_for(work.pick[at].neuron);
-  for (uword i = 0; i < n; ++i) {
+  work.query.resize(queries_.size() / std::max<uword>(p, 1) * n);
+  work.linear.resize(outputs_ * n);
+  for (auto* v : {&work.weight, &work.input}) v->resize(picks() * n);
+  work.pick.resize(picks() * n);
+  out.set_size(outputs_, n);
+  in_pieces(n, kRows, threads, [&](uword begin, uword end) { forward_rows(begin, end, work, out); });
+}
+
+void NeuronBank::forward_rows(uword begin, uword end, Work& work, mat& out) const {
+  const uword p = inputs_, m = outputs_, k = keys_.picks(), heads = shape_.heads, n = end - begin;
+  const uword width = 2 * heads * shape_.key_width;
+  float* query = work.query.data() + begin * width;
+  simd::layer(queries_.data(), width, p, nullptr, work.x.data() + begin * p, n, query);
+  simd::layer(linear_.data(), m, p, nullptr, work.x.data() + begin * p, n, work.linear.data() + begin * m);
+  keys_.select(query, heads * n, work.pick.data() + begin * picks());
+  const std::size_t last = end * picks(), ahead = neurons_ahead(neuron_size());
+  for (std::size_t at = begin * picks(); at < std::min<std::size_t>(last, begin * picks() + ahead); ++at)
+    ask_for(work.pick[at].neuron);
+  for (uword i = begin; i < end; ++i) {
     const float* row = work.x.data() + i * p;
     double* y = out.colptr(i);
     std::copy_n(work.linear.data() + i * m, m, y);
@@ -85,7 +110,7 @@ void NeuronBank::forward(const mat& x, Work& work, mat& out) const {
         sum += work.weight[first + j] = std::exp(work.pick[first + j].score - work.pick[first].score);
       for (uword j = 0; j < k; ++j) {
         const std::size_t at = first + j;
-        if (at + ahead < all) ask_for(work.pick[at + ahead].neuron);
+        if (at + ahead < last) ask_for(work.pick[at + ahead].neuron);
         work.weight[at] /= sum;
         const float* neuron = &neurons_[work.pick[at].neuron * neuron_size()];
         const double z = work.input[at] = static_cast<double>(simd::dot(neuron, row, p));
@@ -127,72 +152,89 @@ void NeuronBank::neuron_gradient(const Work& work, const Gradient& gradient, std
   }
 }
 
-void NeuronBank::backward(const Work& work, const mat& slope, Gradient& gradient) const {
-  const uword n = slope.n_cols, p = inputs_, m = outputs_, k = keys_.picks(), heads = shape_.heads;
+void NeuronBank::backward(const Work& work, const mat& slope, Gradient& gradient, int threads) const {
+  const uword n = slope.n_cols, p = inputs_, m = outputs_;
   sort_picks(work, gradient);
   gradient.slope.resize(slope.n_elem);
-  std::transform(slope.begin(), slope.end(), gradient.slope.begin(),
-                 [](double v) { return static_cast<float>(v); });
+  std::ranges::transform(slope, gradient.slope.begin(), [](double v) { return static_cast<float>(v); });
   gradient.linear.assign(linear_.size(), 0.0f);
-  simd::add_outer(gradient.slope.data(), m, n, work.x.data(), p, gradient.linear.data());
-  const std::size_t all = work.pick.size(), ahead = neurons_ahead(neuron_size());
-  gradient.of_input.resize(all);
-  gradient.answer.resize(all);
-  std::vector<double> of_score(all), pull(k);
-  for (std::size_t at = 0; at < std::min(all, ahead); ++at) ask_for(work.pick[at].neuron);
-  for (uword i = 0; i < n; ++i) {
-    const float* s = gradient.slope.data() + i * m;
-    for (uword h = 0; h < heads; ++h) {
-      const std::size_t first = (i * heads + h) * k;
-      double mean = 0;
-      for (uword j = 0; j < k; ++j) {
-        const std::size_t at = first + j;
-        if (at + ahead < all) ask_for(work.pick[at + ahead].neuron);
-        const auto along =
-            static_cast<double>(simd::dot(s, &neurons_[work.pick[at].neuron * neuron_size()] + p, m));
-        const double z = work.input[at], half = sigmoid(z), answer = z * half, g = work.weight[at];
-        gradient.of_input[at] = static_cast<float>(along * g * (half + answer * (1 - half)));
-        gradient.answer[at] = static_cast<float>(g * answer);
-        pull[j] = along * answer;
-        mean += g * pull[j];
-      }
-      for (uword j = 0; j < k; ++j) of_score[first + j] = work.weight[first + j] * (pull[j] - mean);
-    }
-  }
-  add_scores(work, of_score, gradient);
+  in_pieces(p, kRows, threads, [&](uword begin, uword end) {
+    simd::add_outer(gradient.slope.data(), m, n, work.x.data() + begin, p, end - begin,
+                    gradient.linear.data() + begin * m);
+  });
+  gradient.of_input.resize(work.pick.size());
+  gradient.answer.resize(work.pick.size());
+  std::vector<double> of_score(work.pick.size());
+  in_pieces(n, kRows, threads,
+            [&](uword begin, uword end) { slopes_of_picks(begin, end, work, gradient, of_score); });
+  add_scores(work, of_score, gradient, threads);
 }
 
-/// From the scores to the keys and, through the queries, to what makes them.
-void NeuronBank::add_scores(const Work& work, const std::vector<double>& of_score, Gradient& gradient) const {
+void NeuronBank::slopes_of_picks(uword begin, uword end, const Work& work, Gradient& gradient,
+                                 std::vector<double>& of_score) const {
+  const uword p = inputs_, m = outputs_, k = keys_.picks(), heads = shape_.heads;
+  const std::size_t last = end * picks(), ahead = neurons_ahead(neuron_size());
+  std::vector<double> pull(k);
+  for (uword q = begin * heads; q < end * heads; ++q) {
+    const float* s = gradient.slope.data() + q / heads * m;
+    const std::size_t first = q * k;
+    double mean = 0;
+    for (uword j = 0; j < k; ++j) {
+      const std::size_t at = first + j;
+      if (at + ahead < last) ask_for(work.pick[at + ahead].neuron);
+      const float* v = &neurons_[work.pick[at].neuron * neuron_size()] + p;
+      const auto along = static_cast<double>(simd::dot(s, v, m));
+      const double z = work.input[at], half = sigmoid(z), answer = z * half, g = work.weight[at];
+      gradient.of_input[at] = static_cast<float>(along * g * (half + answer * (1 - half)));
+      gradient.answer[at] = static_cast<float>(g * answer);
+      pull[j] = along * answer;
+      mean += g * pull[j];
+    }
+    for (uword j = 0; j < k; ++j) of_score[first + j] = work.weight[first + j] * (pull[j] - mean);
+  }
+}
+
+/// From the scores to the keys and, through the queries, to what makes them. Slopes of keys are summed over a
+/// fixed number of pieces of the rows, whatever the threads.
+void NeuronBank::add_scores(const Work& work, const std::vector<double>& of_score, Gradient& gradient,
+                            int threads) const {
   const uword p = inputs_, k = keys_.picks(), heads = shape_.heads, w = keys_.width(), side = keys_.side();
-  const uword width = 2 * heads * w, n = work.x.size() / std::max<uword>(p, 1);
+  const uword width = 2 * heads * w, n = work.pick.size() / picks(), piece = (n + kPieces - 1) / kPieces;
   // Key by key, so that what belongs to a pick is contiguous.
-  std::vector<float> keys(2 * side * w), of_keys(keys.size(), 0.0f), of_queries(width * n);
+  std::vector<float> keys(2 * side * w), of_queries(width * n);
   for (uword half = 0; half < 2; ++half)
     turn(keys_.keys().data() + half * side * w, side, w, keys.data() + half * side * w);
-  std::vector<double> of_query(width);
-  for (uword i = 0; i < n; ++i) {
-    std::fill(of_query.begin(), of_query.end(), 0.0);
-    for (uword h = 0; h < heads; ++h)
-      for (uword j = 0; j < k; ++j) {
-        const std::size_t at = (i * heads + h) * k + j;
+  std::vector<std::vector<float>> of_keys(kPieces);
+  in_pieces(n, piece, threads, [&](uword begin, uword end) {
+    std::vector<float>& own = of_keys[begin / piece];
+    own.assign(keys.size(), 0.0f);
+    std::vector<double> of_query(width);
+    for (uword i = begin; i < end; ++i) {
+      std::ranges::fill(of_query, 0.0);
+      for (uword j = 0; j < heads * k; ++j) {
+        const std::size_t at = i * heads * k + j;
         const uword index[2] = {work.pick[at].neuron / side, work.pick[at].neuron % side};
         for (uword half = 0; half < 2; ++half) {
-          const std::size_t key = (half * side + index[half]) * w, query = (2 * h + half) * w;
+          const std::size_t key = (half * side + index[half]) * w, query = (2 * (j / k) + half) * w;
           simd::add_scaled(keys.data() + key, w, of_score[at], of_query.data() + query);
           simd::add_scaled(work.query.data() + i * width + query, w, static_cast<float>(of_score[at]),
-                           of_keys.data() + key);
+                           own.data() + key);
         }
       }
-    std::transform(of_query.begin(), of_query.end(),
-                   of_queries.begin() + static_cast<std::ptrdiff_t>(i * width),
-                   [](double v) { return static_cast<float>(v); });
-  }
-  gradient.keys.resize(keys.size());
-  for (uword half = 0; half < 2; ++half)
-    turn(of_keys.data() + half * side * w, w, side, gradient.keys.data() + half * side * w);
+      std::ranges::transform(of_query, of_queries.begin() + static_cast<std::ptrdiff_t>(i * width),
+                             [](double v) { return static_cast<float>(v); });
+    }
+  });
+  for (std::size_t i = 1; i < kPieces; ++i)
+    if (!of_keys[i].empty()) simd::add_scaled(of_keys[i].data(), keys.size(), 1.0f, of_keys[0].data());
+  gradient.keys.assign(keys.size(), 0.0f);
+  for (uword half = 0; n > 0 && half < 2; ++half)
+    turn(of_keys[0].data() + half * side * w, w, side, gradient.keys.data() + half * side * w);
   gradient.queries.assign(queries_.size(), 0.0f);
-  simd::add_outer(of_queries.data(), width, n, work.x.data(), p, gradient.queries.data());
+  in_pieces(p, kRows, threads, [&](uword begin, uword end) {
+    simd::add_outer(of_queries.data(), width, n, work.x.data() + begin, p, end - begin,
+                    gradient.queries.data() + begin * width);
+  });
 }
 
 }  // namespace moekit

@@ -35,8 +35,9 @@ class NeuronBank {
     std::vector<double> input;    // the same: u . x
     std::vector<float> linear;    // m x n: B x
   };
-  /// x: n x p features; out: m x n.
-  void forward(const mat& x, Work& work, mat& out) const;
+  /// x: n x p features; out: m x n. `threads` share the rows (0: all cores); the result does not depend on
+  /// them.
+  void forward(const mat& x, Work& work, mat& out, int threads = 1) const;
 
   /// The slopes of one batch: of the dense parameters, and what those of the neurons that it picked are made
   /// of, which together would take more memory than the batch's own cache has.
@@ -50,14 +51,19 @@ class NeuronBank {
     std::vector<float> slope;           // m x n
   };
   /// slope: m x n, d objective / d y. Every part of `gradient` is set.
-  void backward(const Work& work, const mat& slope, Gradient& gradient) const;
+  void backward(const Work& work, const mat& slope, Gradient& gradient, int threads = 1) const;
   /// row (neuron_size()) = the slopes of u and v of gradient.neuron[e].
   void neuron_gradient(const Work& work, const Gradient& gradient, std::size_t e, float* row) const;
 
  private:
   void ask_for(std::uint32_t neuron) const;
+  void forward_rows(uword begin, uword end, Work& work, mat& out) const;
   void sort_picks(const Work& work, Gradient& gradient) const;
-  void add_scores(const Work& work, const std::vector<double>& of_score, Gradient& gradient) const;
+  /// of_score: of each pick, d objective / d score.
+  void slopes_of_picks(uword begin, uword end, const Work& work, Gradient& gradient,
+                       std::vector<double>& of_score) const;
+  void add_scores(const Work& work, const std::vector<double>& of_score, Gradient& gradient,
+                  int threads) const;
 
   Neurons shape_;
   uword inputs_ = 0, outputs_ = 0;

@@ -100,11 +100,10 @@ void ProductKeys::combine(const std::vector<Ranked>& first, const std::vector<Ra
   std::copy_n(sums.begin(), picks_, out);
 }
 
-void ProductKeys::select(const float* queries, uword n, std::vector<KeyPick>& out) const {
+void ProductKeys::select(const float* queries, uword n, KeyPick* out) const {
   constexpr uword kTogether = 8;  // queries that share one reading of the keys
   thread_local std::vector<float> half_queries, scores;
   thread_local std::vector<Ranked> first, second;
-  out.resize(picks_ * n);
   half_queries.resize(kTogether * width_);
   scores.resize(2 * kTogether * side_);
   for (uword begin = 0; begin < n; begin += kTogether) {
@@ -118,7 +117,7 @@ void ProductKeys::select(const float* queries, uword n, std::vector<KeyPick>& ou
     for (uword q = 0; q < count; ++q) {
       best_of_half(scores.data() + q * side_, first);
       best_of_half(scores.data() + (kTogether + q) * side_, second);
-      combine(first, second, &out[(begin + q) * picks_]);
+      combine(first, second, out + (begin + q) * picks_);
     }
   }
 }

@@ -31,7 +31,7 @@ class ProductKeys {
   std::span<const float> keys() const { return keys_; }
 
   /// The picks of each of n queries (2 width x n), best first: picks x n.
-  void select(const float* queries, uword n, std::vector<KeyPick>& out) const;
+  void select(const float* queries, uword n, KeyPick* out) const;
 
  private:
   struct Ranked {

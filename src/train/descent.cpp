@@ -150,8 +150,8 @@ void Descent::update(double weight) {
 /// Of a network that is too large for a gradient of all its parameters.
 double Descent::sparse_update(const Batch& batch) {
   const double given = gradient_options_.learning_rate, rows = schedule() * (given > 0 ? given : kRowRate);
-  const double value =
-      m_.experts->sparse_step(batch, {rows, schedule() * kAdamRate, rows * gradient_options_.weight_decay});
+  const double value = m_.experts->sparse_step(
+      batch, {rows, schedule() * kAdamRate, rows * gradient_options_.weight_decay, compute_.threads});
   ++step_;
   return value;
 }
