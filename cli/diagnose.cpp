@@ -113,25 +113,30 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
 
   const PartitionRows partition(model, reader.carried(), reader.has_target());
   Output output(folder.file("partition.csv"));
-  CsvWriter text;
-  partition.header(text);
+  CsvWriter header;
+  partition.header(header);
+  output.stream() << header.str();
   Diagnoser diagnoser(model, groups.names());
   ReportData report(model, reader.carried(), common.seed);
   Compute compute;
   compute.threads = common.threads;
   std::uint64_t rows = 0;
   scan_rows(
-      reader, model, compute, [&](Scored& scored) { report.measure(scored); },
+      reader, model, compute,
       [&](Scored& scored) {
-        partition.rows(scored, rows, text);
-        output.stream() << text.str();
-        text.clear();
+        describe(diagnoser, groups.of(scored.rows), scored);
+        report.measure(scored);
+        CsvWriter lines;
+        partition.rows(scored, scored.rows.first, lines);
+        scored.text = lines.take();
+      },
+      [&](Scored& scored) {
+        output.stream() << scored.text;
         report.add(scored);
-        diagnoser.add(scored.rows.view(), scored.prediction, groups.of(scored.rows));
+        diagnoser.add(scored.rows.view(), scored.prediction, scored.diagnosis);
         rows += scored.rows.rows;
         console.progress("diagnose: " + std::to_string(rows) + " rows");
       });
-  output.stream() << text.str();
   if (rows == 0) throw Error(Errc::data, args.data + ": has no rows; give rows to diagnose");
   const Diagnosis diagnosis = diagnoser.diagnosis();
   console.clear_progress();

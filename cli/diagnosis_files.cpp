@@ -87,7 +87,7 @@ void PartitionRows::rows(const Scored& scored, std::uint64_t first, CsvWriter& o
       for (uword k = 0; k < p.gate.n_cols; ++k) out.number(known ? p.responsibility(i, k) : NAN);
       out.number(known ? p.log_density[i] : NAN);
     }
-    const PartitionRow row = partition_row(p, i);
+    const PartitionRow& row = scored.partition[i];
     out.number(row.gate_entropy).count(row.boundary);
     if (has_target_) {
       if (known) {

@@ -33,10 +33,14 @@ int run_report(const ReportArgs& args, const Common& common, Console& console) {
   compute.threads = common.threads;
   std::uint64_t rows = 0;
   scan_rows(
-      reader, model, compute, [&](Scored& scored) { report.measure(scored); },
+      reader, model, compute,
+      [&](Scored& scored) {
+        describe(diagnoser, {}, scored);
+        report.measure(scored);
+      },
       [&](Scored& scored) {
         report.add(scored);
-        diagnoser.add(scored.rows.view(), scored.prediction);
+        diagnoser.add(scored.rows.view(), scored.prediction, scored.diagnosis);
         rows += scored.rows.rows;
         console.progress("report: " + std::to_string(rows) + " rows");
       });

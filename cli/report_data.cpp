@@ -221,16 +221,19 @@ Json look_json(const Model& model, const TopRows& of, const std::vector<Telling>
 }  // namespace
 
 ReportData::ReportData(const Model& model, std::vector<std::string> carried, std::uint64_t seed)
-    : model_(model), carried_(std::move(carried)), sums_(model), sample_(model, seed) {}
+    : model_(model), carried_(std::move(carried)), blank_(model), sums_(model), sample_(model, seed) {}
 
 void ReportData::measure(Scored& scored) const {
   bool known = true;
   for (const Mixture& member : model_.members) known = known && member.shapes.known();
   if (known) scored.extrapolation = extrapolation(model_, scored.rows.view());
+  const auto sums = std::make_shared<ReportSums>(blank_);
+  sums->add(scored);
+  scored.sums = sums;
 }
 
 void ReportData::add(const Scored& scored) {
-  sums_.add(scored);
+  sums_.merge(*scored.sums);
   sample_.add(scored, rows_);
   look_.add(model_, scored, rows_);
   rows_ += scored.rows.rows;

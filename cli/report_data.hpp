@@ -14,7 +14,7 @@ class ReportData {
  public:
   /// carried: names of the columns that name a row.
   ReportData(const Model& model, std::vector<std::string> carried, std::uint64_t seed);
-  /// What costs time for a block; from any thread.
+  /// What costs time for a block; from any thread, after scored.partition is known.
   void measure(Scored& scored) const;
   /// In the order of the file; after measure().
   void add(const Scored& scored);
@@ -24,7 +24,7 @@ class ReportData {
  private:
   const Model& model_;
   std::vector<std::string> carried_;
-  ReportSums sums_;
+  ReportSums blank_, sums_;
   RowSample sample_;
   RowsToLookAt look_;
   std::uint64_t rows_ = 0;

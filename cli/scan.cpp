@@ -1,7 +1,5 @@
 #include "scan.hpp"
 
-#include <memory>
-
 namespace moekit::cli {
 
 void scan_rows(RowReader& reader, const Model& model, const Compute& compute,
@@ -13,6 +11,12 @@ void scan_rows(RowReader& reader, const Model& model, const Compute& compute,
     work(*scored);
     return [&deliver, scored] { deliver(*scored); };
   });
+}
+
+void describe(const Diagnoser& diagnoser, std::span<const std::uint32_t> label, Scored& scored) {
+  for (uword i = 0; i < scored.rows.rows; ++i)
+    scored.partition.push_back(partition_row(scored.prediction, i));
+  scored.diagnosis = diagnoser.measure(scored.rows.view(), scored.prediction, label);
 }
 
 }  // namespace moekit::cli

@@ -82,6 +82,8 @@ class RoutingTally {
   /// Errors: Errc::internal when the other is of other experts, picks or labels.
   void merge(const RoutingTally& later);
   RoutingReport report() const;
+  /// About how many numbers are summed.
+  std::size_t cells() const { return 4 * experts_ + together_.size() + label_counts_.size(); }
 
  private:
   void add_probability(const RoutedRow& row);
