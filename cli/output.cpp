@@ -112,6 +112,10 @@ class Output::Spill : public std::streambuf {
 
  protected:
   std::streamsize xsputn(const char* data, std::streamsize size) override {
+    if (file_ >= 0 && memory_.empty() && size > kDirect) {
+      write(data, static_cast<std::size_t>(size));
+      return size;
+    }
     memory_.append(data, static_cast<std::size_t>(size));
     if (memory_.size() > most_) flush_memory();
     return size;
@@ -126,18 +130,26 @@ class Output::Spill : public std::streambuf {
  private:
   void flush_memory() {
     if (file_ < 0) file_ = unnamed_file(directory_);
-    write_all(file_, directory_ + ": temporary file", memory_.data(), memory_.size());
-    // The disk begins now, beside what is still to come; nothing hangs on it.
-    (void)::sync_file_range(file_, written_, static_cast<off_t>(memory_.size()), SYNC_FILE_RANGE_WRITE);
-    written_ += static_cast<off_t>(memory_.size());
+    write(memory_.data(), memory_.size());
     memory_.clear();
+    memory_.shrink_to_fit();
     most_ = kPiece;
   }
+  void write(const char* data, std::size_t size) {
+    write_all(file_, directory_ + ": temporary file", data, size);
+    written_ += static_cast<off_t>(size);
+    if (written_ - started_ < kStart) return;
+    // The disk begins now, beside what is still to come; nothing hangs on it.
+    (void)::sync_file_range(file_, started_, written_ - started_, SYNC_FILE_RANGE_WRITE);
+    started_ = written_;
+  }
 
-  static constexpr std::size_t kPiece = std::size_t{4} << 20;
+  static constexpr std::streamsize kDirect = 1 << 16;
+  static constexpr off_t kStart = off_t{8} << 20;
+  static constexpr std::size_t kPiece = std::size_t{1} << 20;
   std::string directory_, memory_;
   std::size_t most_;
-  off_t written_ = 0;
+  off_t written_ = 0, started_ = 0;
   int file_ = -1;
 };
 

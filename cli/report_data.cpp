@@ -15,8 +15,8 @@ namespace moekit::cli {
 
 namespace {
 
-/// Inputs whose values and effects the report shows: the most telling ones.
-constexpr std::size_t kInputsShown = 12;
+/// Inputs whose values and maps the report shows, and those whose effects: the most telling ones.
+constexpr std::size_t kInputsShown = 40, kEffectsShown = 12;
 constexpr std::size_t kRegionsListed = 256, kTypicalShown = 6, kRuleWidth = 400;
 constexpr double kTypicalLeast = 0.1;  // standardised difference
 
@@ -263,6 +263,7 @@ Json ReportData::json(const Diagnosis& diagnosis) const {
   out["confusion"] = sums_.confusion();
   out["maps"] = gate_maps(model_, shown, ranges);
   out["curves"] = model_.schema.inputs.size() == 1 ? curves(model_, 0, ranges[0]) : Json(nullptr);
+  shown.resize(std::min(shown.size(), kEffectsShown));
   out["effects"] = partial_effects(model_, diagnosis, shown, ranges);
   out["sample"] = sample_json(model_, rows, telling);
   Json names = Json::array();

@@ -11,8 +11,10 @@ namespace moekit::cli {
 
 namespace {
 
-constexpr std::size_t kMostInputs = 6;  // 15 pairs
-constexpr std::size_t kFine = 96, kCoarse = 32;
+/// Pairs of the first six inputs are drawn finely, all others coarsely.
+constexpr std::size_t kFinePairs = 15, kFine = 96, kCoarse = 32;
+/// Letters that the coarse maps may have together: the page stays small.
+constexpr std::size_t kMostLetters = 1'500'000;
 /// Multiplications that the maps of a report may cost, about a second.
 constexpr double kBudget = 3e9;
 
@@ -90,9 +92,10 @@ Grid::Point Grid::crossing(std::size_t a, Point from, std::size_t b, Point to) c
 }
 
 Json Grid::boundaries() const {
+  const double steps = n_ > kCoarse ? 1e4 : 1e3;
   Json out = Json::array();
   const auto segment = [&](Point a, Point b) {
-    for (const double value : {a.x, a.y, b.x, b.y}) out.push_back(std::round(value * 1e4) / 1e4);
+    for (const double value : {a.x, a.y, b.x, b.y}) out.push_back(std::round(value * steps) / steps);
   };
   for (std::size_t j = 0; j + 1 < n_; ++j)
     for (std::size_t i = 0; i + 1 < n_; ++i) {
@@ -121,23 +124,29 @@ Json Grid::boundaries() const {
 }  // namespace
 
 Json gate_maps(const Model& model, const std::vector<std::size_t>& inputs, const std::vector<Range>& ranges) {
-  const std::size_t shown = std::min(inputs.size(), kMostInputs);
   const double a_point = static_cast<double>(model.members.front().gate_basis.size() + 1) *
                          static_cast<double>(model.members.front().count() + 4);
   const auto pairs_of = [&](std::size_t n) { return kBudget / (a_point * static_cast<double>(n * n)); };
-  const std::size_t n = pairs_of(kFine) >= 3 ? kFine : kCoarse;
-  const double most = std::max(1.0, pairs_of(n));
+  const std::size_t fine = pairs_of(kFine) >= 3 ? kFine : kCoarse;
+  double left = std::max(1.0, pairs_of(kCoarse));
+  std::size_t letters = 0;
   Json out = Json::array();
   // Pairs of the most telling inputs first.
-  for (std::size_t second = 1; second < shown; ++second)
+  for (std::size_t second = 1; second < inputs.size(); ++second)
     for (std::size_t first = 0; first < second; ++first) {
-      if (static_cast<double>(out.size()) >= most) return out;
+      const bool finely = out.size() < kFinePairs && pairs_of(fine) > static_cast<double>(out.size());
+      const std::size_t n = finely ? fine : kCoarse;
+      left -= static_cast<double>(n * n) / static_cast<double>(kCoarse * kCoarse);
+      if (!out.empty() && left < 0) return out;
       const Grid grid(model, inputs[first], inputs[second], ranges, n);
-      out.push_back({{"x", inputs[first]},
-                     {"y", inputs[second]},
-                     {"n", n},
-                     {"cells", grid.cells()},
-                     {"boundaries", grid.boundaries()}});
+      Json map = {{"x", inputs[first]},
+                  {"y", inputs[second]},
+                  {"n", n},
+                  {"cells", grid.cells()},
+                  {"boundaries", grid.boundaries()}};
+      if (out.size() >= kFinePairs) letters += map.dump().size();
+      if (letters > kMostLetters) return out;
+      out.push_back(std::move(map));
     }
   return out;
 }

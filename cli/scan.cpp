@@ -14,8 +14,7 @@ void scan_rows(RowReader& reader, const Model& model, const Compute& compute,
 }
 
 void describe(const Diagnoser& diagnoser, std::span<const std::uint32_t> label, Scored& scored) {
-  for (uword i = 0; i < scored.rows.rows; ++i)
-    scored.partition.push_back(partition_row(scored.prediction, i));
+  scored.partition = partition_rows(scored.prediction);
   scored.diagnosis = diagnoser.measure(scored.rows.view(), scored.prediction, label);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "components.hpp"
 #include "gate_coefficients.hpp"
@@ -9,6 +10,7 @@
 #include "moekit/targets.hpp"
 #include "region_columns.hpp"
 #include "running_moments.hpp"
+#include "simd/vector_math.hpp"
 
 namespace moekit {
 
@@ -33,23 +35,31 @@ bool is_outlier(const Prediction& p, uword row) {
 
 }  // namespace
 
-PartitionRow partition_row(const Prediction& prediction, uword row) {
-  PartitionRow out;
-  double first = 0, second = 0;
-  for (uword k = 0; k < prediction.gate.n_cols; ++k) {
-    const double g = prediction.gate(row, k);
-    if (g > 0) out.gate_entropy -= g * std::log(g);
-    if (g > first) {
-      second = first;
-      first = g;
-    } else {
-      second = std::max(second, g);
+std::vector<PartitionRow> partition_rows(const Prediction& prediction) {
+  const mat& gate = prediction.gate;
+  const uword n = gate.n_rows;
+  std::vector<PartitionRow> out(n);
+  std::vector<double> first(n), second(n), logs(n);
+  for (uword k = 0; k < gate.n_cols; ++k) {
+    const double* g = gate.colptr(k);
+    // 0 ln 0 is 0, and no logarithm of a subnormal number is asked for.
+    for (uword i = 0; i < n; ++i) logs[i] = std::max(g[i], std::numeric_limits<double>::min());
+    simd::log_inplace(logs.data(), n);
+    for (uword i = 0; i < n; ++i) {
+      out[i].gate_entropy -= g[i] * logs[i];
+      second[i] = std::max(second[i], std::min(first[i], g[i]));
+      first[i] = std::max(first[i], g[i]);
     }
   }
-  out.boundary = prediction.gate.n_cols > 1 && second >= 0.5 * first;
-  out.outlier = is_outlier(prediction, row);
+  for (uword i = 0; i < n; ++i) {
+    out[i].gate_entropy = std::max(out[i].gate_entropy, 0.0);  // also no minus zero
+    out[i].boundary = gate.n_cols > 1 && second[i] >= 0.5 * first[i];
+    out[i].outlier = is_outlier(prediction, i);
+  }
   return out;
 }
+
+PartitionRow partition_row(const Prediction& prediction, uword row) { return partition_rows(prediction)[row]; }
 
 /// Sums over rows; those of a region weighted by gate weight times the row's weight.
 struct Diagnoser::Sums {
@@ -94,8 +104,9 @@ struct Diagnoser::Sums {
   void add_region(uword k, const Model& model, const Block& block, const Prediction& p);
   void add_values(RegionSums& to, const double* inside, const Model& model, const Block& block,
                   const Prediction& p);
-  void add_rows(const Block& block, const Prediction& p);
-  void add_routing(const Block& block, const Prediction& p, const std::uint32_t* label);
+  void add_rows(const std::vector<PartitionRow>& of, const Block& block, const Prediction& p);
+  void add_routing(const std::vector<PartitionRow>& of, const Block& block, const Prediction& p,
+                   const std::uint32_t* label);
 };
 
 struct Diagnoser::State {
@@ -107,15 +118,14 @@ struct Diagnoser::State {
   std::uint64_t rows = 0;
 };
 
-void Diagnoser::Sums::add_rows(const Block& block, const Prediction& p) {
+void Diagnoser::Sums::add_rows(const std::vector<PartitionRow>& of, const Block& block, const Prediction& p) {
   for (uword i = 0; i < block.rows; ++i) {
     const double w = block.weight ? block.weight[i] : 1.0;
-    const PartitionRow row = partition_row(p, i);
     weight += w;
     if (!p.member_spread.is_empty()) spread += w * p.member_spread[i];
-    entropy += w * row.gate_entropy;
-    if (row.boundary) boundary += w;
-    if (row.outlier) outlier += w;
+    entropy += w * of[i].gate_entropy;
+    if (of[i].boundary) boundary += w;
+    if (of[i].outlier) outlier += w;
     if (p.has_target && !std::isnan(p.log_density[i])) known += w;
   }
 }
@@ -127,23 +137,23 @@ void Diagnoser::Sums::add_values(RegionSums& to, const double* inside, const Mod
     const Unit unit = target_unit(model.schema.target_at(j));
     const double* y = block.target_column(j);
     const vec& mean = (targets > 1 ? p.targets[j] : p).mean;
-    double weight = 0, sum = 0, error = 0, squares = 0;
+    double inside_all = 0, sum = 0, error = 0, squares = 0;
     for (uword i = 0; i < block.rows; ++i) {
       if (std::isnan(p.log_density[i])) continue;
       const double gap = (y[i] - mean[i]) / unit.sd;
       error += inside[i] * gap * gap;
-      weight += inside[i];
+      inside_all += inside[i];
       sum += inside[i] * unit.standard(y[i]);
     }
     to.targets[j].error += error;
-    if (!(weight > 0)) continue;
-    const double centre = sum / weight;
+    if (!(inside_all > 0)) continue;
+    const double centre = sum / inside_all;
     for (uword i = 0; i < block.rows; ++i)
       if (!std::isnan(p.log_density[i])) {
         const double off = unit.standard(y[i]) - centre;
         squares += inside[i] * off * off;
       }
-    to.targets[j].moments.merge({weight, centre, squares});
+    to.targets[j].moments.merge({inside_all, centre, squares});
   }
 }
 
@@ -180,7 +190,8 @@ std::size_t Diagnoser::Sums::picks_of(const Model& model) {
   return std::min<std::size_t>(m.count(), (m.routing.top_k == 0 ? m.count() : m.routing.top_k) + shared);
 }
 
-void Diagnoser::Sums::add_routing(const Block& block, const Prediction& p, const std::uint32_t* label) {
+void Diagnoser::Sums::add_routing(const std::vector<PartitionRow>& of, const Block& block,
+                                  const Prediction& p, const std::uint32_t* label) {
   const mat probability = (p.gate_before.is_empty() ? p.gate : p.gate_before).t();
   const bool routed = !p.pick.is_empty(), neurons = routed && p.gate_before.is_empty();
   std::vector<std::uint32_t> pick;
@@ -198,6 +209,7 @@ void Diagnoser::Sums::add_routing(const Block& block, const Prediction& p, const
       share.push_back(1);
     }
     RoutedRow row{pick, share};
+    if (!routed) row.entropy = of[i].gate_entropy;  // of the same weights
     if (!neurons) row.probability = {probability.colptr(i), probability.n_rows};
     if (label)
       row.label = label[i];
@@ -214,8 +226,9 @@ void Diagnoser::Sums::add(const Model& model, const Block& block, const Predicti
                           const std::uint32_t* label) {
   if (block.target) evaluator.add(block, p);
   for (uword k = 0; k < region.size(); ++k) add_region(k, model, block, p);
-  add_rows(block, p);
-  add_routing(block, p, label);
+  const std::vector<PartitionRow> of = partition_rows(p);
+  add_rows(of, block, p);
+  add_routing(of, block, p, label);
   columns.add(model.schema, block, p.gate);
 }
 

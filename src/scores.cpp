@@ -91,15 +91,6 @@ double log_mixture_interval(const Components& c, uword i, double lo, double hi) 
   return most + std::log(sum);
 }
 
-vec gaussian_crps(const Components& c, const vec& y) {
-  const mat weight = c.weight.t(), mean = c.mean.t(), sd = c.sd.t();
-  vec out(y.n_elem);
-  MixtureCrps crps;
-  for (uword i = 0; i < y.n_elem; ++i)
-    out[i] = crps(y[i], weight.n_rows, weight.colptr(i), mean.colptr(i), sd.colptr(i));
-  return out;
-}
-
 /// step: on the standardised target.
 vec log_interval(const Model& model, const Block& block, const Components& c, const vec& y, double step) {
   vec out(y.n_elem);
@@ -150,6 +141,20 @@ double log_normal_interval(double a, double b) {
   return near + std::log(-std::expm1(log_upper_tail(b) - near));
 }
 
+vec gaussian_crps(const Components& c, const vec& y) {
+  vec out(y.n_elem);
+  if (c.weight.n_cols <= simd::kMostTogether) {
+    simd::mixture_crps(y.memptr(), c.weight.memptr(), c.mean.memptr(), c.sd.memptr(), y.n_elem, c.weight.n_cols,
+                       out.memptr());
+    return out;
+  }
+  const mat weight = c.weight.t(), mean = c.mean.t(), sd = c.sd.t();
+  MixtureCrps crps;
+  for (uword i = 0; i < y.n_elem; ++i)
+    out[i] = crps(y[i], weight.n_rows, weight.colptr(i), mean.colptr(i), sd.colptr(i));
+  return out;
+}
+
 double crps_gaussian_mixture(double y, const rowvec& weight, const rowvec& mean, const rowvec& sd) {
   return MixtureCrps()(y, weight.n_elem, weight.memptr(), mean.memptr(), sd.memptr());
 }
@@ -186,10 +191,11 @@ vec integrated_crps(const Model& model, const Block& block, const Components& c,
   return out;
 }
 
-RowScores row_scores(const Model& model, const Block& block) {
+namespace {
+
+RowScores row_scores(const Model& model, const Block& block, const Components& c) {
   const Target& target = model.schema.target;
   const Unit unit = target_unit(target);
-  const Components c = components(model, block);
   vec y(block.rows);
   for (uword i = 0; i < block.rows; ++i)
     y[i] = std::isnan(block.target[i]) ? 0.0 : unit.standard(block.target[i]);
@@ -198,6 +204,25 @@ RowScores row_scores(const Model& model, const Block& block) {
   if (target.step > 0 && target.task == Task::regression)  // counts have probabilities, no density
     out.log_grid = log_interval(model, block, c, y, target.step / unit.sd) - std::log(target.step);
   return out;
+}
+
+}  // namespace
+
+RowScores row_scores(const Model& model, const Block& block) {
+  return row_scores(model, block, components(model, block));
+}
+
+RowScores row_scores(const Model& model, const Block& block, const Prediction& p) {
+  // Back from the target's units: a target far from zero would lose digits.
+  const Unit unit = target_unit(model.schema.target);
+  if (model.members.size() > 1 || p.component_mean.is_empty() || std::abs(unit.mean) > 1e3 * unit.sd)
+    return row_scores(model, block);
+  Components c;
+  c.weight = p.gate;
+  c.mean = p.component_mean;
+  c.mean.transform([&](double y) { return unit.standard(y); });
+  c.sd = p.component_sd / unit.sd;
+  return row_scores(model, block, c);
 }
 
 }  // namespace moekit

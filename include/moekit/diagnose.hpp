@@ -79,6 +79,8 @@ struct PartitionRow {
   bool boundary = false, outlier = false;
 };
 PartitionRow partition_row(const Prediction& prediction, uword row);
+/// The same of all rows.
+std::vector<PartitionRow> partition_rows(const Prediction& prediction);
 
 /// Adds up a diagnosis block by block in bounded memory (quantiles by a sample).
 class Diagnoser {

@@ -20,7 +20,8 @@ struct RoutedRow {
       {};  ///< 1: this pick found its expert full; empty: none was dropped
   /// Score of the last pick less that of the first left out. NaN: taken from `probability`.
   double margin = std::numeric_limits<double>::quiet_NaN();
-  std::uint32_t label = kNoLabel;  ///< index into the labels
+  double entropy = std::numeric_limits<double>::quiet_NaN();  ///< of `probability`; NaN: taken from it
+  std::uint32_t label = kNoLabel;                             ///< index into the labels
 };
 
 /// Lower edges of the bins of the margin; the first also takes what is below 0 (picked against the

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <numbers>
+#include <vector>
 
 // Highway compiles this file once for each instruction set and picks one at run time.
 #undef HWY_TARGET_INCLUDE
@@ -99,6 +100,70 @@ double Differences(const NormalColumns& of) {
   return hn::GetLane(hn::SumOfLanes(d, total));
 }
 
+/// As many rows as there are lanes; columns are `stride` apart.
+void CrpsRows(const double* y, const double* weight, const double* mean, const double* sd, std::size_t stride,
+              std::size_t components, double* out) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d);
+  HWY_ALIGN double means[kMostTogether * HWY_MAX_BYTES / sizeof(double)];
+  HWY_ALIGN double variances[kMostTogether * HWY_MAX_BYTES / sizeof(double)];
+  const auto target = hn::LoadU(d, y), zero = hn::Zero(d);
+  auto scale = zero, bad = zero;
+  for (std::size_t k = 0; k < components; ++k) {
+    const auto used = hn::Gt(hn::LoadU(d, weight + k * stride), zero);
+    const auto m = hn::IfThenElseZero(used, hn::Sub(hn::LoadU(d, mean + k * stride), target));
+    const auto s = hn::IfThenElseZero(used, hn::LoadU(d, sd + k * stride));
+    // v - v is not 0 for what is not finite.
+    const auto odd = hn::Or(hn::Ne(hn::Sub(m, m), zero), hn::Ne(hn::Sub(s, s), zero));
+    bad = hn::IfThenElse(odd, hn::Set(d, 1), bad);
+    hn::Store(hn::IfThenElse(odd, zero, m), d, means + k * lanes);
+    hn::Store(hn::IfThenElse(odd, zero, s), d, variances + k * lanes);
+    scale = hn::Max(scale, hn::IfThenElse(odd, zero, hn::Max(hn::Abs(m), s)));
+  }
+  // In units of the largest distance, so that no square overflows.
+  const auto unit = hn::IfThenElse(hn::Gt(scale, zero), scale, hn::Set(d, 1));
+  auto error = zero, spread = zero;
+  for (std::size_t k = 0; k < components; ++k) {
+    const auto w = hn::Max(hn::LoadU(d, weight + k * stride), zero);
+    const auto m = hn::Div(hn::Load(d, means + k * lanes), unit);
+    const auto s = hn::Div(hn::Load(d, variances + k * lanes), unit), v = hn::Mul(s, s);
+    hn::Store(m, d, means + k * lanes);
+    hn::Store(v, d, variances + k * lanes);
+    error = hn::MulAdd(w, MeanAbsolute(d, m, v), error);
+    auto others = hn::Mul(w, hn::Mul(s, hn::Set(d, 0.56418958354775628695)));  // 1 / sqrt(pi)
+    for (std::size_t j = 0; j < k; ++j)
+      others = hn::MulAdd(hn::Max(hn::LoadU(d, weight + j * stride), zero),
+                          MeanAbsolute(d, hn::Sub(hn::Load(d, means + j * lanes), m),
+                                       hn::Add(hn::Load(d, variances + j * lanes), v)),
+                          others);
+    spread = hn::MulAdd(w, others, spread);
+  }
+  const auto score = hn::Mul(scale, hn::Max(hn::Sub(error, spread), zero));
+  hn::StoreU(hn::IfThenElse(hn::Gt(bad, zero), hn::NaN(d), score), d, out);
+}
+
+void MixtureCrps(const double* y, const double* weight, const double* mean, const double* sd, std::size_t n,
+                 std::size_t components, double* out) {
+  const std::size_t lanes = hn::Lanes(D());
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) CrpsRows(y + i, weight + i, mean + i, sd + i, n, components, out + i);
+  if (i == n) return;
+  // The last rows through padded copies.
+  std::vector<double> copy((3 * components + 2) * lanes, 0.0);
+  double *of_y = copy.data(), *w = of_y + lanes, *m = w + components * lanes, *s = m + components * lanes,
+         *last = s + components * lanes;
+  for (std::size_t j = 0; i + j < n; ++j) {
+    of_y[j] = y[i + j];
+    for (std::size_t k = 0; k < components; ++k) {
+      w[k * lanes + j] = weight[k * n + i + j];
+      m[k * lanes + j] = mean[k * n + i + j];
+      s[k * lanes + j] = sd[k * n + i + j];
+    }
+  }
+  CrpsRows(of_y, w, m, s, lanes, components, last);
+  for (std::size_t j = 0; i + j < n; ++j) out[i + j] = last[j];
+}
+
 }  // namespace moekit::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -107,9 +172,14 @@ namespace moekit::simd {
 
 HWY_EXPORT(Absolute);
 HWY_EXPORT(Differences);
+HWY_EXPORT(MixtureCrps);
 
 void mean_absolute(const NormalColumns& of, double* out) { HWY_DYNAMIC_DISPATCH(Absolute)(of, out); }
 double mean_absolute_differences(const NormalColumns& of) { return HWY_DYNAMIC_DISPATCH(Differences)(of); }
+void mixture_crps(const double* y, const double* weight, const double* mean, const double* sd, std::size_t n,
+                  std::size_t components, double* out) {
+  HWY_DYNAMIC_DISPATCH(MixtureCrps)(y, weight, mean, sd, n, components, out);
+}
 
 }  // namespace moekit::simd
 #endif
