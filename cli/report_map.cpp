@@ -14,7 +14,7 @@ namespace {
 /// Pairs of the first six inputs are drawn finely, all others coarsely.
 constexpr std::size_t kFinePairs = 15, kFine = 96, kCoarse = 32;
 /// Letters that the coarse maps may have together: the page stays small.
-constexpr std::size_t kMostLetters = 1'500'000;
+constexpr std::size_t kMostLetters = 1'200'000;
 /// Multiplications that the maps of a report may cost, about a second.
 constexpr double kBudget = 3e9;
 

@@ -59,7 +59,7 @@ TEST_CASE("a diagnosis measured beside others and added in order is the same to 
 }
 
 TEST_CASE("equal values share their weight, so quantiles do not depend on the order of rows") {
-  const Model model = test_regression(1, 2, 0);
+  const Model model = test_regression(1, 2);
   BlockData rows = test_rows(model, 60);
   for (double& x : rows.numeric) x = std::round(x);
   const Prediction p = predict(model, rows.view());

@@ -49,7 +49,12 @@ function entropySection() {
 /** ln of the weight of one region over that of another, term by term: where the sum is 0 they meet. */
 function boundaryTerms(a, b) {
   const { terms, regions } = data.gate.scores;
-  return terms.map((term, t) => ({ term, value: regions[a - 1][t] - regions[b - 1][t] })).filter(each => each.value !== 0);
+  const reach = term => {
+    const input = data.inputs.find(each => each.name === term && !each.levels);
+    return term === "intercept" ? Infinity : input ? input.high - input.low : 1;
+  };
+  return terms.map((term, t) => ({ term, value: regions[a - 1][t] - regions[b - 1][t], reach: reach(term) }))
+    .filter(each => each.value !== 0).sort((x, y) => Math.abs(y.value) * y.reach - Math.abs(x.value) * x.reach || 0);
 }
 
 function boundaryText(terms) {
