@@ -138,7 +138,7 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
         console.progress("diagnose: " + std::to_string(rows) + " rows");
       });
   if (rows == 0) throw Error(Errc::data, args.data + ": has no rows; give rows to diagnose");
-  const Diagnosis diagnosis = diagnoser.diagnosis();
+  const Diagnosis diagnosis = diagnoser.diagnosis(compute);
   console.clear_progress();
 
   const std::string summary = json_text(summary_json(model, diagnosis));
@@ -150,7 +150,7 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
   write_text(folder.file("gate.csv"), gate_csv(diagnosis));
   write_text(folder.file("summary.json"), summary);
   write_text(folder.file("routing.json"), json_text(routing_json(diagnosis.routing, 1)));
-  const Json shown = report.json(diagnosis);
+  const Json shown = report.json(diagnosis, compute);
   write_text(folder.file("report.html"), report_page(shown));
   if (args.svg)
     for (const Figure& figure : figures(shown)) write_text(folder.file(figure.name + ".svg"), figure.svg);

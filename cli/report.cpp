@@ -48,7 +48,7 @@ int run_report(const ReportArgs& args, const Common& common, Console& console) {
   console.clear_progress();
   if (kReportPlots.empty())
     console.note("this program was built without npm: the report has plain pictures, no interactive plots");
-  write_text(args.output, report_page(report.json(diagnoser.diagnosis())));
+  write_text(args.output, report_page(report.json(diagnoser.diagnosis(compute), compute)));
   if (console.verbose()) console.print(counted(rows, "row") + " scored by " + args.model + "\n");
   return 0;
 }

@@ -239,7 +239,7 @@ void ReportData::add(const Scored& scored) {
   rows_ += scored.rows.rows;
 }
 
-Json ReportData::json(const Diagnosis& diagnosis) const {
+Json ReportData::json(const Diagnosis& diagnosis, const Compute& compute) const {
   const std::vector<ReportRow> rows = sample_.rows();
   const std::vector<Telling> telling = telling_inputs(model_, diagnosis);
   std::vector<Range> ranges;
@@ -261,7 +261,7 @@ Json ReportData::json(const Diagnosis& diagnosis) const {
   out["entropy"] = sums_.entropy();
   out["calibration"] = sums_.calibration();
   out["confusion"] = sums_.confusion();
-  out["maps"] = gate_maps(model_, shown, ranges);
+  out["maps"] = gate_maps(model_, shown, ranges, compute);
   out["curves"] = model_.schema.inputs.size() == 1 ? curves(model_, 0, ranges[0]) : Json(nullptr);
   shown.resize(std::min(shown.size(), kEffectsShown));
   out["effects"] = partial_effects(model_, diagnosis, shown, ranges);

@@ -19,7 +19,7 @@ class ReportData {
   /// In the order of the file; after measure().
   void add(const Scored& scored);
   /// diagnosis: of the same rows.
-  Json json(const Diagnosis& diagnosis) const;
+  Json json(const Diagnosis& diagnosis, const Compute& compute = {}) const;
 
  private:
   const Model& model_;

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "moekit/sum.hpp"
 #include "report_json.hpp"
 #include "report_slices.hpp"
 #include "typical_row.hpp"
@@ -123,31 +124,38 @@ Json Grid::boundaries() const {
 
 }  // namespace
 
-Json gate_maps(const Model& model, const std::vector<std::size_t>& inputs, const std::vector<Range>& ranges) {
+Json gate_maps(const Model& model, const std::vector<std::size_t>& inputs, const std::vector<Range>& ranges,
+               const Compute& compute) {
   const double a_point = static_cast<double>(model.members.front().gate_basis.size() + 1) *
                          static_cast<double>(model.members.front().count() + 4);
   const auto pairs_of = [&](std::size_t n) { return kBudget / (a_point * static_cast<double>(n * n)); };
   const std::size_t fine = pairs_of(kFine) >= 3 ? kFine : kCoarse;
   double left = std::max(1.0, pairs_of(kCoarse));
-  std::size_t letters = 0;
-  Json out = Json::array();
-  // Pairs of the most telling inputs first.
-  for (std::size_t second = 1; second < inputs.size(); ++second)
+  struct Pair {
+    std::size_t x, y, n;
+  };
+  std::vector<Pair> pairs;  // of the most telling inputs first
+  for (std::size_t second = 1; second < inputs.size() && (left >= 0 || pairs.empty()); ++second)
     for (std::size_t first = 0; first < second; ++first) {
-      const bool finely = out.size() < kFinePairs && pairs_of(fine) > static_cast<double>(out.size());
+      const bool finely = pairs.size() < kFinePairs && pairs_of(fine) > static_cast<double>(pairs.size());
       const std::size_t n = finely ? fine : kCoarse;
       left -= static_cast<double>(n * n) / static_cast<double>(kCoarse * kCoarse);
-      if (!out.empty() && left < 0) return out;
-      const Grid grid(model, inputs[first], inputs[second], ranges, n);
-      Json map = {{"x", inputs[first]},
-                  {"y", inputs[second]},
-                  {"n", n},
-                  {"cells", grid.cells()},
-                  {"boundaries", grid.boundaries()}};
-      if (out.size() >= kFinePairs) letters += map.dump().size();
-      if (letters > kMostLetters) return out;
-      out.push_back(std::move(map));
+      if (!pairs.empty() && left < 0) break;
+      pairs.push_back({inputs[first], inputs[second], n});
     }
+  std::vector<Json> maps(pairs.size());
+  parallel_for(pairs.size(), compute, [&](std::size_t i) {
+    const auto [x, y, n] = pairs[i];
+    const Grid grid(model, x, y, ranges, n);
+    maps[i] = {{"x", x}, {"y", y}, {"n", n}, {"cells", grid.cells()}, {"boundaries", grid.boundaries()}};
+  });
+  Json out = Json::array();
+  std::size_t letters = 0;
+  for (Json& map : maps) {
+    if (out.size() >= kFinePairs) letters += map.dump().size();
+    if (letters > kMostLetters) break;
+    out.push_back(std::move(map));
+  }
   return out;
 }
 

@@ -59,7 +59,9 @@ std::vector<PartitionRow> partition_rows(const Prediction& prediction) {
   return out;
 }
 
-PartitionRow partition_row(const Prediction& prediction, uword row) { return partition_rows(prediction)[row]; }
+PartitionRow partition_row(const Prediction& prediction, uword row) {
+  return partition_rows(prediction)[row];
+}
 
 /// Sums over rows; those of a region weighted by gate weight times the row's weight.
 struct Diagnoser::Sums {
@@ -130,8 +132,8 @@ void Diagnoser::Sums::add_rows(const std::vector<PartitionRow>& of, const Block&
   }
 }
 
-void Diagnoser::Sums::add_values(RegionSums& to, const double* inside, const Model& model,
-                                 const Block& block, const Prediction& p) {
+void Diagnoser::Sums::add_values(RegionSums& to, const double* inside, const Model& model, const Block& block,
+                                 const Prediction& p) {
   const uword targets = model.schema.targets();
   for (uword j = 0; j < targets; ++j) {
     const Unit unit = target_unit(model.schema.target_at(j));
@@ -298,7 +300,7 @@ void fill_balance(Diagnosis& out) {
 
 }  // namespace
 
-Diagnosis Diagnoser::diagnosis() const {
+Diagnosis Diagnoser::diagnosis(const Compute& compute) const {
   const Sums& s = state_->sums;
   const bool classes = model_.schema.target.task == Task::classification;
   const Mixture& mixture = model_.members.front();
@@ -311,7 +313,13 @@ Diagnosis Diagnoser::diagnosis() const {
   out.member_spread = share_of(s.spread, s.weight);
   out.boundary_share = share_of(s.boundary, s.weight);
   out.outlier_share = share_of(s.outlier, s.known);
-  const std::vector<std::vector<RegionColumn>> columns = s.columns.columns(model_.schema);
+  std::vector<std::vector<RegionColumn>> columns;
+  parallel_for(2, compute, [&](std::size_t task) {
+    if (task == 0)
+      columns = s.columns.columns(model_.schema);
+    else
+      out.rules = state_->rules.rules();
+  });
   for (uword k = 0; k < s.region.size(); ++k) {
     const Sums::RegionSums& sums = s.region[k];
     Region r;
@@ -335,7 +343,6 @@ Diagnosis Diagnoser::diagnosis() const {
   }
   out.routing = s.routing.report();
   fill_balance(out);
-  out.rules = state_->rules.rules();
   out.coefficients = coefficients(model_);
   if (out.has_target) out.metrics = s.evaluator.metrics();
   return out;

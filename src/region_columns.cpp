@@ -1,10 +1,11 @@
 #include "region_columns.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
+
+#include "simd/vector_math.hpp"
 
 namespace moekit {
 
@@ -32,31 +33,11 @@ RunningMoments pooled(const std::vector<RunningMoments>& parts, std::size_t with
 }
 constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 
-/// Weighted mean and squared deviations of n numbers in two passes; four sums at a time, in a fixed order, so
-/// that one addition need not wait for the other.
+/// Weighted mean and squared deviations of n numbers in two passes.
 RunningMoments moments_of(const double* z, const double* w, uword n) {
-  constexpr uword kSums = 4;
-  std::array<double, kSums> weight{}, sum{}, squares{};
-  const auto each = [n](const auto& add) {
-    uword i = 0;
-    for (; i + kSums <= n; i += kSums)
-      for (uword s = 0; s < kSums; ++s) add(i + s, s);
-    for (; i < n; ++i) add(i, 0);
-  };
-  const auto all = [](const std::array<double, kSums>& parts) {
-    return (parts[0] + parts[1]) + (parts[2] + parts[3]);
-  };
-  each([&](uword i, uword s) {
-    weight[s] += w[i];
-    sum[s] += w[i] * z[i];
-  });
   RunningMoments m;
-  m.weight = all(weight);
-  if (!(m.weight > 0)) return {};
-  m.mean = all(sum) / m.weight;
-  each([&](uword i, uword s) { squares[s] += w[i] * (z[i] - m.mean) * (z[i] - m.mean); });
-  m.squares = all(squares);
-  return m;
+  simd::weighted_moments(z, w, n, m.weight, m.mean, m.squares);
+  return m.weight > 0 ? m : RunningMoments{};
 }
 
 }  // namespace
@@ -178,17 +159,22 @@ void weighted_quantiles(const std::vector<double>& value, const std::vector<doub
 
 void RegionColumns::fill_quantiles(const Column& column, std::vector<RegionColumn>& out) const {
   const std::vector<Sampled>& rows = sample_.rows();
-  std::vector<std::size_t> order;
+  struct Place {
+    double value;
+    std::uint64_t key;  // rows of the same value: a fixed order
+    std::size_t row;
+    bool operator<(const Place& other) const {
+      return value != other.value ? value < other.value : key < other.key;
+    }
+  };
+  std::vector<Place> order;
   for (std::size_t i = 0; i < rows.size(); ++i)
-    if (!std::isnan(rows[i].numeric[column.index])) order.push_back(i);
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    const double x = rows[a].numeric[column.index], y = rows[b].numeric[column.index];
-    return x != y ? x < y : rows[a].key < rows[b].key;  // of the same value: a fixed order of their weights
-  });
+    if (const double x = rows[i].numeric[column.index]; !std::isnan(x)) order.push_back({x, rows[i].key, i});
+  std::sort(order.begin(), order.end());
   std::vector<double> value, weight(order.size());
-  for (const std::size_t i : order) value.push_back(rows[i].numeric[column.index]);
+  for (const Place& place : order) value.push_back(place.value);
   for (uword k = 0; k < regions_; ++k) {
-    for (std::size_t i = 0; i < order.size(); ++i) weight[i] = rows[order[i]].weight[k];
+    for (std::size_t i = 0; i < order.size(); ++i) weight[i] = rows[order[i].row].weight[k];
     const double total = std::accumulate(weight.begin(), weight.end(), 0.0);
     if (total > 0) weighted_quantiles(value, weight, total, out[k]);
   }

@@ -144,8 +144,8 @@ double log_normal_interval(double a, double b) {
 vec gaussian_crps(const Components& c, const vec& y) {
   vec out(y.n_elem);
   if (c.weight.n_cols <= simd::kMostTogether) {
-    simd::mixture_crps(y.memptr(), c.weight.memptr(), c.mean.memptr(), c.sd.memptr(), y.n_elem, c.weight.n_cols,
-                       out.memptr());
+    simd::mixture_crps(y.memptr(), c.weight.memptr(), c.mean.memptr(), c.sd.memptr(), y.n_elem,
+                       c.weight.n_cols, out.memptr());
     return out;
   }
   const mat weight = c.weight.t(), mean = c.mean.t(), sd = c.sd.t();

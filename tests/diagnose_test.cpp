@@ -69,8 +69,8 @@ TEST_CASE("equal values share their weight, so quantiles do not depend on the or
   std::reverse(turned.target.begin(), turned.target.end());
   const Diagnosis back = diagnose(model, {turned});
   for (uword k = 0; k < 2; ++k)
-    for (double RegionColumn::*q : {&RegionColumn::q05, &RegionColumn::q25, &RegionColumn::q50,
-                                    &RegionColumn::q75, &RegionColumn::q95})
+    for (double RegionColumn::*q :
+         {&RegionColumn::q05, &RegionColumn::q25, &RegionColumn::q50, &RegionColumn::q75, &RegionColumn::q95})
       CHECK(d.regions[k].columns[0].*q == doctest::Approx(back.regions[k].columns[0].*q).epsilon(1e-12));
 }
 

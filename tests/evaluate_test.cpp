@@ -141,7 +141,8 @@ double naive_crps(double y, const rowvec& w, const rowvec& m, const rowvec& s) {
 TEST_CASE("CRPS of mixtures: the double sum, to 1e-9, for any number of components and any units") {
   Rng rng(23, 0);
   for (const uword count : {uword{1}, uword{2}, uword{3}, uword{8}, uword{9}, uword{40}, uword{255}})
-    for (const double sharpness : {0.0, 1.0, 12.0})  // the weights: alike, uneven, most of them next to nothing
+    for (const double sharpness :
+         {0.0, 1.0, 12.0})  // the weights: alike, uneven, most of them next to nothing
       for (const double unit : {1.0, 1e-150, 1e150}) {
         rowvec w(count), m(count), s(count);
         for (uword k = 0; k < count; ++k) {
@@ -184,7 +185,8 @@ TEST_CASE("CRPS of a block of rows: that of each row, for few components and man
       for (uword i = 0; i < rows; ++i) {
         rowvec mean = c.mean.row(i);
         mean.replace(arma::datum::nan, 0);
-        CHECK(found[i] == doctest::Approx(naive_crps(y[i], c.weight.row(i), mean, c.sd.row(i))).epsilon(1e-9));
+        CHECK(found[i] ==
+              doctest::Approx(naive_crps(y[i], c.weight.row(i), mean, c.sd.row(i))).epsilon(1e-9));
       }
     }
 }

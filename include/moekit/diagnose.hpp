@@ -8,6 +8,7 @@
 #include "moekit/evaluate.hpp"
 #include "moekit/routing.hpp"
 #include "moekit/rules.hpp"
+#include "moekit/sum.hpp"
 
 namespace moekit {
 
@@ -103,7 +104,7 @@ class Diagnoser {
   Part measure(const Block& block, const Prediction& prediction,
                std::span<const std::uint32_t> label = {}) const;
   void add(const Block& block, const Prediction& prediction, const Part& part);
-  Diagnosis diagnosis() const;
+  Diagnosis diagnosis(const Compute& compute = {}) const;
 
  private:
   const Model& model_;

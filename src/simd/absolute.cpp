@@ -50,8 +50,8 @@ V MeanAbsolute(D d, V m, V v) {
   // Without spread z is large, or 0 / 0 made 0 by the floor: s times what follows is 0 either way.
   const auto z = hn::Min(hn::Div(a, hn::Max(s, hn::Set(d, 1e-300))), hn::Set(d, ExcessTable::kEnd));
   const auto place = hn::ConvertTo(integers, hn::Mul(z, hn::Set(d, ExcessTable::kPerUnit)));
-  const auto middle = hn::Mul(hn::Add(hn::ConvertTo(d, place), hn::Set(d, 0.5)),
-                              hn::Set(d, 1 / ExcessTable::kPerUnit));
+  const auto middle =
+      hn::Mul(hn::Add(hn::ConvertTo(d, place), hn::Set(d, 0.5)), hn::Set(d, 1 / ExcessTable::kPerUnit));
   const auto t = hn::Sub(z, middle), q = hn::Mul(middle, middle);
   const auto excess = hn::GatherIndex(d, kExcess.excess.data(), place);
   const auto tail = hn::GatherIndex(d, kExcess.tail.data(), place);
