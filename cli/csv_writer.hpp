@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -15,14 +16,18 @@ class CsvWriter {
   CsvWriter& empty() { return text({}); }
   CsvWriter& end_row();
 
-  const std::string& str() const { return text_; }
-  void clear() { text_.clear(); }
-  std::string take() { return std::move(text_); }
+  /// Room for so many letters, if it is known how many come.
+  void reserve(std::size_t letters) { text_.resize(std::max(text_.size(), size_ + letters)); }
+  std::string_view str() const { return {text_.data(), size_}; }
+  std::string take();
+  void clear() { size_ = 0; }
 
  private:
-  void separate();
+  /// Room for so many letters at the end, behind the comma that comes first in all fields but the first.
+  char* field(std::size_t letters);
 
-  std::string text_;
+  std::string text_;      // longer than what was written
+  std::size_t size_ = 0;  // what was written
   bool row_started_ = false;
 };
 

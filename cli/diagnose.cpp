@@ -113,27 +113,32 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
 
   const PartitionRows partition(model, reader.carried(), reader.has_target());
   Output output(folder.file("partition.csv"));
-  CsvWriter text;
-  partition.header(text);
+  CsvWriter header;
+  partition.header(header);
+  output.stream() << header.str();
   Diagnoser diagnoser(model, groups.names());
   ReportData report(model, reader.carried(), common.seed);
   Compute compute;
   compute.threads = common.threads;
   std::uint64_t rows = 0;
   scan_rows(
-      reader, model, compute, [&](Scored& scored) { report.measure(scored); },
+      reader, model, compute,
       [&](Scored& scored) {
-        partition.rows(scored, rows, text);
-        output.stream() << text.str();
-        text.clear();
+        describe(diagnoser, groups.of(scored.rows), scored);
+        report.measure(scored);
+        CsvWriter lines;
+        partition.rows(scored, scored.rows.first, lines);
+        scored.text = lines.take();
+      },
+      [&](Scored& scored) {
+        output.stream() << scored.text;
         report.add(scored);
-        diagnoser.add(scored.rows.view(), scored.prediction, groups.of(scored.rows));
+        diagnoser.add(scored.rows.view(), scored.prediction, scored.diagnosis);
         rows += scored.rows.rows;
         console.progress("diagnose: " + std::to_string(rows) + " rows");
       });
-  output.stream() << text.str();
   if (rows == 0) throw Error(Errc::data, args.data + ": has no rows; give rows to diagnose");
-  const Diagnosis diagnosis = diagnoser.diagnosis();
+  const Diagnosis diagnosis = diagnoser.diagnosis(compute);
   console.clear_progress();
 
   const std::string summary = json_text(summary_json(model, diagnosis));
@@ -145,7 +150,7 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
   write_text(folder.file("gate.csv"), gate_csv(diagnosis));
   write_text(folder.file("summary.json"), summary);
   write_text(folder.file("routing.json"), json_text(routing_json(diagnosis.routing, 1)));
-  const Json shown = report.json(diagnosis);
+  const Json shown = report.json(diagnosis, compute);
   write_text(folder.file("report.html"), report_page(shown));
   if (args.svg)
     for (const Figure& figure : figures(shown)) write_text(folder.file(figure.name + ".svg"), figure.svg);

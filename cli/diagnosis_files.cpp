@@ -77,6 +77,8 @@ void PartitionRows::header(CsvWriter& out) const {
 
 void PartitionRows::rows(const Scored& scored, std::uint64_t first, CsvWriter& out) const {
   const Prediction& p = scored.prediction;
+  constexpr std::size_t kLetters = 21, kMost = std::size_t{4} << 20;  // of a number, with its comma
+  out.reserve(std::min<std::size_t>(kMost, kLetters * scored.rows.rows * (2 * p.gate.n_cols + 6)));
   for (uword i = 0; i < scored.rows.rows; ++i) {
     for (std::size_t j = 0; j < carried_.size(); ++j) out.text(scored.rows.carried[j][i]);
     if (carried_.empty()) out.count(first + i + 1);
@@ -87,7 +89,7 @@ void PartitionRows::rows(const Scored& scored, std::uint64_t first, CsvWriter& o
       for (uword k = 0; k < p.gate.n_cols; ++k) out.number(known ? p.responsibility(i, k) : NAN);
       out.number(known ? p.log_density[i] : NAN);
     }
-    const PartitionRow row = partition_row(p, i);
+    const PartitionRow& row = scored.partition[i];
     out.number(row.gate_entropy).count(row.boundary);
     if (has_target_) {
       if (known) {

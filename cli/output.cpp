@@ -42,7 +42,8 @@ void write_all(int file, const std::string& name, const char* data, std::size_t 
 
 /// A file that has no name and so vanishes with the program.
 int unnamed_file(const std::string& directory) {
-  int file = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  // The rights of a new file: it may get a name.
+  int file = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
   if (file >= 0) return file;
   // Some file systems have no O_TMPFILE.
   std::string path = directory + "/.moekit-XXXXXX";
@@ -57,9 +58,37 @@ int unnamed_file(const std::string& directory) {
 /// Memory first, then a file.
 class Output::Spill : public std::streambuf {
  public:
-  explicit Spill(std::string directory) : directory_(std::move(directory)) {}
+  /// memory: bytes before there is a file.
+  Spill(std::string directory, std::size_t memory) : directory_(std::move(directory)), most_(memory) {}
   ~Spill() override {
     if (file_ >= 0) ::close(file_);
+  }
+
+  /// Gives the file its name, which may have stood for another file. False when that can't be: everything is
+  /// in memory, or the target belongs to another file system, or files without a name can't get one here.
+  bool become(const std::string& path) {
+    if (file_ < 0) return false;
+    flush_memory();
+    std::error_code failure;
+    std::filesystem::path target = path;
+    if (std::filesystem::is_symlink(target, failure)) target = std::filesystem::canonical(target, failure);
+    if (failure || (::access(target.c_str(), F_OK) == 0 && ::access(target.c_str(), W_OK) != 0)) return false;
+    const std::string folder = directory_of(target.string());
+    const std::string name = folder + "/.moekit-" + std::to_string(::getpid()) + "-" + std::to_string(file_);
+    const std::string self = "/proc/self/fd/" + std::to_string(file_);
+    if (::fsync(file_) != 0) fail(Errc::io, path, "writing failed");
+    if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) return false;
+    if (::rename(name.c_str(), target.c_str()) != 0) {
+      ::unlink(name.c_str());
+      return false;
+    }
+    // The renaming must reach the disk too; not every file system can say, so failures are passed over.
+    const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory >= 0) {
+      (void)::fsync(directory);
+      ::close(directory);
+    }
+    return true;
   }
 
   /// Hands everything over, piece by piece.
@@ -83,8 +112,12 @@ class Output::Spill : public std::streambuf {
 
  protected:
   std::streamsize xsputn(const char* data, std::streamsize size) override {
+    if (file_ >= 0 && memory_.empty() && size > kDirect) {
+      write(data, static_cast<std::size_t>(size));
+      return size;
+    }
     memory_.append(data, static_cast<std::size_t>(size));
-    if (memory_.size() > kMemory) flush_memory();
+    if (memory_.size() > most_) flush_memory();
     return size;
   }
   int_type overflow(int_type c) override {
@@ -95,15 +128,28 @@ class Output::Spill : public std::streambuf {
   }
 
  private:
-  static constexpr std::size_t kMemory = std::size_t{64} << 20;
-
   void flush_memory() {
     if (file_ < 0) file_ = unnamed_file(directory_);
-    write_all(file_, directory_ + ": temporary file", memory_.data(), memory_.size());
+    write(memory_.data(), memory_.size());
     memory_.clear();
+    memory_.shrink_to_fit();
+    most_ = kPiece;
+  }
+  void write(const char* data, std::size_t size) {
+    write_all(file_, directory_ + ": temporary file", data, size);
+    written_ += static_cast<off_t>(size);
+    if (written_ - started_ < kStart) return;
+    // The disk begins now, beside what is still to come; nothing hangs on it.
+    (void)::sync_file_range(file_, started_, written_ - started_, SYNC_FILE_RANGE_WRITE);
+    started_ = written_;
   }
 
+  static constexpr std::streamsize kDirect = 1 << 16;
+  static constexpr off_t kStart = off_t{8} << 20;
+  static constexpr std::size_t kPiece = std::size_t{1} << 20;
   std::string directory_, memory_;
+  std::size_t most_;
+  off_t written_ = 0, started_ = 0;
   int file_ = -1;
 };
 
@@ -136,7 +182,9 @@ Output::Output(std::string path) : path_(std::move(path)) {
   const std::string directory = !is_standard_output(path_) ? directory_of(path_)
                                 : temporary && *temporary  ? temporary
                                                            : "/tmp";
-  spill_ = std::make_unique<Spill>(directory);
+  // A file that is to be named needs no copy, so it may as well begin early.
+  constexpr std::size_t kEarly = std::size_t{8} << 20, kLate = std::size_t{64} << 20;
+  spill_ = std::make_unique<Spill>(directory, is_standard_output(path_) ? kLate : kEarly);
   stream_ = std::make_unique<std::ostream>(spill_.get());
   stream_->exceptions(std::ios::badbit);  // what the buffer throws reaches the caller
 }
@@ -161,12 +209,13 @@ void Output::finish() {
   }
   {
     const UninterruptedSection section;
-    write_whole(path_, [&](std::ostream& out) {
-      spill_->copy([&](const char* data, std::size_t size) {
-        out.write(data, static_cast<std::streamsize>(size));
-        check_interrupted();
+    if (!spill_->become(path_))
+      write_whole(path_, [&](std::ostream& out) {
+        spill_->copy([&](const char* data, std::size_t size) {
+          out.write(data, static_cast<std::streamsize>(size));
+          check_interrupted();
+        });
       });
-    });
   }
   check_interrupted();
 }

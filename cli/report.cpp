@@ -33,10 +33,14 @@ int run_report(const ReportArgs& args, const Common& common, Console& console) {
   compute.threads = common.threads;
   std::uint64_t rows = 0;
   scan_rows(
-      reader, model, compute, [&](Scored& scored) { report.measure(scored); },
+      reader, model, compute,
+      [&](Scored& scored) {
+        describe(diagnoser, {}, scored);
+        report.measure(scored);
+      },
       [&](Scored& scored) {
         report.add(scored);
-        diagnoser.add(scored.rows.view(), scored.prediction);
+        diagnoser.add(scored.rows.view(), scored.prediction, scored.diagnosis);
         rows += scored.rows.rows;
         console.progress("report: " + std::to_string(rows) + " rows");
       });
@@ -44,7 +48,7 @@ int run_report(const ReportArgs& args, const Common& common, Console& console) {
   console.clear_progress();
   if (kReportPlots.empty())
     console.note("this program was built without npm: the report has plain pictures, no interactive plots");
-  write_text(args.output, report_page(report.json(diagnoser.diagnosis())));
+  write_text(args.output, report_page(report.json(diagnoser.diagnosis(compute), compute)));
   if (console.verbose()) console.print(counted(rows, "row") + " scored by " + args.model + "\n");
   return 0;
 }

@@ -15,8 +15,8 @@ namespace moekit::cli {
 
 namespace {
 
-/// Inputs whose values and effects the report shows: the most telling ones.
-constexpr std::size_t kInputsShown = 12;
+/// Inputs whose values and maps the report shows, and those whose effects: the most telling ones.
+constexpr std::size_t kInputsShown = 40, kEffectsShown = 12;
 constexpr std::size_t kRegionsListed = 256, kTypicalShown = 6, kRuleWidth = 400;
 constexpr double kTypicalLeast = 0.1;  // standardised difference
 
@@ -221,22 +221,25 @@ Json look_json(const Model& model, const TopRows& of, const std::vector<Telling>
 }  // namespace
 
 ReportData::ReportData(const Model& model, std::vector<std::string> carried, std::uint64_t seed)
-    : model_(model), carried_(std::move(carried)), sums_(model), sample_(model, seed) {}
+    : model_(model), carried_(std::move(carried)), blank_(model), sums_(model), sample_(model, seed) {}
 
 void ReportData::measure(Scored& scored) const {
   bool known = true;
   for (const Mixture& member : model_.members) known = known && member.shapes.known();
   if (known) scored.extrapolation = extrapolation(model_, scored.rows.view());
+  const auto sums = std::make_shared<ReportSums>(blank_);
+  sums->add(scored);
+  scored.sums = sums;
 }
 
 void ReportData::add(const Scored& scored) {
-  sums_.add(scored);
+  sums_.merge(*scored.sums);
   sample_.add(scored, rows_);
   look_.add(model_, scored, rows_);
   rows_ += scored.rows.rows;
 }
 
-Json ReportData::json(const Diagnosis& diagnosis) const {
+Json ReportData::json(const Diagnosis& diagnosis, const Compute& compute) const {
   const std::vector<ReportRow> rows = sample_.rows();
   const std::vector<Telling> telling = telling_inputs(model_, diagnosis);
   std::vector<Range> ranges;
@@ -258,8 +261,9 @@ Json ReportData::json(const Diagnosis& diagnosis) const {
   out["entropy"] = sums_.entropy();
   out["calibration"] = sums_.calibration();
   out["confusion"] = sums_.confusion();
-  out["maps"] = gate_maps(model_, shown, ranges);
+  out["maps"] = gate_maps(model_, shown, ranges, compute);
   out["curves"] = model_.schema.inputs.size() == 1 ? curves(model_, 0, ranges[0]) : Json(nullptr);
+  shown.resize(std::min(shown.size(), kEffectsShown));
   out["effects"] = partial_effects(model_, diagnosis, shown, ranges);
   out["sample"] = sample_json(model_, rows, telling);
   Json names = Json::array();

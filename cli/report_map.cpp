@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "moekit/sum.hpp"
 #include "report_json.hpp"
 #include "report_slices.hpp"
 #include "typical_row.hpp"
@@ -11,8 +12,10 @@ namespace moekit::cli {
 
 namespace {
 
-constexpr std::size_t kMostInputs = 6;  // 15 pairs
-constexpr std::size_t kFine = 96, kCoarse = 32;
+/// Pairs of the first six inputs are drawn finely, all others coarsely.
+constexpr std::size_t kFinePairs = 15, kFine = 96, kCoarse = 32;
+/// Letters that the coarse maps may have together: the page stays small.
+constexpr std::size_t kMostLetters = 1'200'000;
 /// Multiplications that the maps of a report may cost, about a second.
 constexpr double kBudget = 3e9;
 
@@ -90,9 +93,10 @@ Grid::Point Grid::crossing(std::size_t a, Point from, std::size_t b, Point to) c
 }
 
 Json Grid::boundaries() const {
+  const double steps = n_ > kCoarse ? 1e4 : 1e3;
   Json out = Json::array();
   const auto segment = [&](Point a, Point b) {
-    for (const double value : {a.x, a.y, b.x, b.y}) out.push_back(std::round(value * 1e4) / 1e4);
+    for (const double value : {a.x, a.y, b.x, b.y}) out.push_back(std::round(value * steps) / steps);
   };
   for (std::size_t j = 0; j + 1 < n_; ++j)
     for (std::size_t i = 0; i + 1 < n_; ++i) {
@@ -120,25 +124,38 @@ Json Grid::boundaries() const {
 
 }  // namespace
 
-Json gate_maps(const Model& model, const std::vector<std::size_t>& inputs, const std::vector<Range>& ranges) {
-  const std::size_t shown = std::min(inputs.size(), kMostInputs);
+Json gate_maps(const Model& model, const std::vector<std::size_t>& inputs, const std::vector<Range>& ranges,
+               const Compute& compute) {
   const double a_point = static_cast<double>(model.members.front().gate_basis.size() + 1) *
                          static_cast<double>(model.members.front().count() + 4);
   const auto pairs_of = [&](std::size_t n) { return kBudget / (a_point * static_cast<double>(n * n)); };
-  const std::size_t n = pairs_of(kFine) >= 3 ? kFine : kCoarse;
-  const double most = std::max(1.0, pairs_of(n));
-  Json out = Json::array();
-  // Pairs of the most telling inputs first.
-  for (std::size_t second = 1; second < shown; ++second)
+  const std::size_t fine = pairs_of(kFine) >= 3 ? kFine : kCoarse;
+  double left = std::max(1.0, pairs_of(kCoarse));
+  struct Pair {
+    std::size_t x, y, n;
+  };
+  std::vector<Pair> pairs;  // of the most telling inputs first
+  for (std::size_t second = 1; second < inputs.size() && (left >= 0 || pairs.empty()); ++second)
     for (std::size_t first = 0; first < second; ++first) {
-      if (static_cast<double>(out.size()) >= most) return out;
-      const Grid grid(model, inputs[first], inputs[second], ranges, n);
-      out.push_back({{"x", inputs[first]},
-                     {"y", inputs[second]},
-                     {"n", n},
-                     {"cells", grid.cells()},
-                     {"boundaries", grid.boundaries()}});
+      const bool finely = pairs.size() < kFinePairs && pairs_of(fine) > static_cast<double>(pairs.size());
+      const std::size_t n = finely ? fine : kCoarse;
+      left -= static_cast<double>(n * n) / static_cast<double>(kCoarse * kCoarse);
+      if (!pairs.empty() && left < 0) break;
+      pairs.push_back({inputs[first], inputs[second], n});
     }
+  std::vector<Json> maps(pairs.size());
+  parallel_for(pairs.size(), compute, [&](std::size_t i) {
+    const auto [x, y, n] = pairs[i];
+    const Grid grid(model, x, y, ranges, n);
+    maps[i] = {{"x", x}, {"y", y}, {"n", n}, {"cells", grid.cells()}, {"boundaries", grid.boundaries()}};
+  });
+  Json out = Json::array();
+  std::size_t letters = 0;
+  for (Json& map : maps) {
+    if (out.size() >= kFinePairs) letters += map.dump().size();
+    if (letters > kMostLetters) break;
+    out.push_back(std::move(map));
+  }
   return out;
 }
 

@@ -162,6 +162,38 @@ Json coefficients_json(const std::vector<Coefficient>& coefficients) {
   return {{"all", coefficients.size()}, {"rows", std::move(rows)}};
 }
 
+namespace {
+
+/// The scores of a softmax gate, whose differences are the boundaries between regions; null for other gates
+/// and where they are too many to read. Terms that tell most come first, the intercept before them.
+Json scores_json(const Model& model, const std::vector<Coefficient>& coefficients) {
+  constexpr std::size_t kMostScores = 20'000;
+  const std::vector<Terms> scores = forms_of(coefficients, "gate");
+  const uword experts = model.members.front().count();
+  if (scores.empty() || experts < 2 || experts * scores.front().size() > kMostScores) return nullptr;
+  const std::size_t terms = scores.front().size();
+  std::vector<double> weight(terms, 0.0);
+  std::vector<std::size_t> order(terms);
+  for (std::size_t t = 0; t < terms; ++t) {
+    order[t] = t;
+    for (const Terms& score : scores) weight[t] = std::max(weight[t], std::abs(score[t].standardised));
+    if (scores.front()[t].term == "intercept") weight[t] = INFINITY;
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return weight[a] > weight[b]; });
+  Json out = {{"terms", Json::array()}, {"regions", Json::array()}};
+  for (const std::size_t t : order) out["terms"].push_back(short_name(scores.front()[t].term));
+  for (uword k = 0; k < experts; ++k) {
+    // The last expert has no score of its own.
+    Json values = Json::array();
+    for (const std::size_t t : order) values.push_back(k < scores.size() ? scores[k][t].estimate : 0.0);
+    out["regions"].push_back(std::move(values));
+  }
+  return out;
+}
+
+}  // namespace
+
 Json gate_json(const Model& model, const std::vector<Coefficient>& coefficients) {
   Json out = {{"words", shorten(gate_text(model, 1'000'000, 4, 12), kWordsWidth)}};
   Json& nodes = out["nodes"] = Json::array();
@@ -173,6 +205,7 @@ Json gate_json(const Model& model, const std::vector<Coefficient>& coefficients)
                      {"right", numbers(bar == std::string::npos ? "" : sides.substr(bar))},
                      {"rule", node_rule(node, 3)}});
   }
+  if (Json scores = scores_json(model, coefficients); !scores.is_null()) out["scores"] = std::move(scores);
   return out;
 }
 

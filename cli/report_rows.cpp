@@ -25,7 +25,7 @@ constexpr double kSure = 0.9, kDenied = 0.1;
 ReportRow report_row(const Model& model, const Scored& scored, uword i, std::uint64_t first) {
   const Prediction& p = scored.prediction;
   const BlockData& rows = scored.rows;
-  const PartitionRow of = partition_row(p, i);
+  const PartitionRow& of = scored.partition[i];
   ReportRow out;
   out.row = first + i;
   for (const std::vector<std::string>& column : rows.carried)
@@ -104,7 +104,7 @@ void RowsToLookAt::add(const Model& model, const Scored& scored, std::uint64_t f
     if (gate > kSure && responsibility < kDenied) offer(other_region, gate - responsibility, i);
     if (classes && p.label[i] != static_cast<uword>(scored.rows.target[i]))
       offer(wrong, p.probability(i, p.label[i]), i);
-    if (outliers.wants(-p.log_density[i]) && partition_row(p, i).outlier)
+    if (outliers.wants(-p.log_density[i]) && scored.partition[i].outlier)
       offer(outliers, -p.log_density[i], i);
   }
 }

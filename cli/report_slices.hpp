@@ -21,9 +21,11 @@ struct Range {
 };
 
 /// What the model says along and across its inputs when the others stay at what is typical: the gate on a
-/// grid over each pair of `inputs`, at most 15 pairs, with the boundaries between regions.
-/// Typical: mean or most frequent level of training.
-Json gate_maps(const Model& model, const std::vector<std::size_t>& inputs, const std::vector<Range>& ranges);
+/// grid over each pair of `inputs`, those of the first ones first and as many as a page and a
+/// second have room for, with the boundaries between regions. Typical: mean or most frequent level of
+/// training.
+Json gate_maps(const Model& model, const std::vector<std::size_t>& inputs, const std::vector<Range>& ranges,
+               const Compute& compute);
 
 /// A model of one input along it: gate weights, experts, the mixture and its central 90 %, for each target;
 /// of classes their probabilities.

@@ -47,7 +47,6 @@ ReportSums::ReportSums(const Model& model) : model_(model), experts_(model.membe
   region_weight_.resize(experts_);
   region_entropy_.resize(experts_);
   region_boundary_.resize(experts_);
-  if (experts_ <= kMostMeeting) meeting_.resize(experts_ * experts_);
   for (const double level : kLevels)
     reach_.push_back(model.conformal.known() ? model.conformal.threshold(level) : level);
   if (model.conformal.known()) reach_90_ = model.conformal.threshold(0.9);
@@ -78,7 +77,7 @@ ReportSums::ReportSums(const Model& model) : model_(model), experts_(model.membe
 
 void ReportSums::add_gate(const Scored& scored, uword i, double w) {
   const mat& gate = scored.prediction.gate;
-  const PartitionRow row = partition_row(scored.prediction, i);
+  const PartitionRow& row = scored.partition[i];
   const double most = std::log(static_cast<double>(experts_));
   entropy_[most > 0 ? bin_of(row.gate_entropy / most, kBins) : 0] += w;
   uword first = scored.prediction.region(i), second = first;
@@ -90,7 +89,7 @@ void ReportSums::add_gate(const Scored& scored, uword i, double w) {
     if (row.boundary) region_boundary_[k] += inside;
     if (k != first && gate(i, k) > runner_up) runner_up = gate(i, second = k);
   }
-  if (row.boundary && !meeting_.empty())
+  if (row.boundary && experts_ <= kMostMeeting)
     meeting_[std::min(first, second) * experts_ + std::max(first, second)] += w;
 }
 
@@ -160,6 +159,38 @@ void ReportSums::add(const Scored& scored) {
   }
 }
 
+namespace {
+
+void add_all(auto& to, const auto& from) {
+  for (std::size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+}
+
+}  // namespace
+
+void ReportSums::merge(const ReportSums& later) {
+  weight_ += later.weight_;
+  add_all(entropy_, later.entropy_);
+  add_all(region_weight_, later.region_weight_);
+  add_all(region_entropy_, later.region_entropy_);
+  add_all(region_boundary_, later.region_boundary_);
+  add_all(confusion_, later.confusion_);
+  for (const auto& [pair, weight] : later.meeting_) meeting_[pair] += weight;
+  for (std::size_t j = 0; j < targets_.size(); ++j) {
+    OfTarget& to = targets_[j];
+    const OfTarget& from = later.targets_[j];
+    to.known += from.known;
+    add_all(to.pit, from.pit);
+    add_all(to.covered_at, from.covered_at);
+    add_all(to.weight, from.weight);
+    add_all(to.covered, from.covered);
+  }
+  for (std::size_t b = 0; b < reliability_.size(); ++b) {
+    reliability_[b].weight += later.reliability_[b].weight;
+    reliability_[b].confidence += later.reliability_[b].confidence;
+    reliability_[b].correct += later.reliability_[b].correct;
+  }
+}
+
 Json ReportSums::entropy() const {
   Json out;
   out["most"] = std::log(static_cast<double>(experts_));
@@ -169,14 +200,15 @@ Json ReportSums::entropy() const {
     regions.push_back({{"entropy", share_of(region_entropy_[k], region_weight_[k])},
                        {"boundary", share_of(region_boundary_[k], region_weight_[k])}});
   std::vector<std::size_t> order;
-  for (std::size_t i = 0; i < meeting_.size(); ++i)
-    if (meeting_[i] > 0) order.push_back(i);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return meeting_[a] > meeting_[b]; });
+  for (const auto& [pair, weight] : meeting_)
+    if (weight > 0) order.push_back(pair);
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return meeting_.at(a) != meeting_.at(b) ? meeting_.at(a) > meeting_.at(b) : a < b;
+  });
   Json& pairs = out["meeting"] = Json::array();
   for (std::size_t i = 0; i < std::min(kPairsShown, order.size()); ++i)
     pairs.push_back({{"regions", {order[i] / experts_ + 1, order[i] % experts_ + 1}},
-                     {"share", share_of(meeting_[order[i]], weight_)}});
+                     {"share", share_of(meeting_.at(order[i]), weight_)}});
   return out;
 }
 

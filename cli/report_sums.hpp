@@ -1,5 +1,6 @@
 #pragma once
 #include <array>
+#include <unordered_map>
 #include <vector>
 
 #include "json_output.hpp"
@@ -14,6 +15,8 @@ class ReportSums {
  public:
   explicit ReportSums(const Model& model);
   void add(const Scored& scored);
+  /// Adds what another one of the same model has seen.
+  void merge(const ReportSums& later);
 
   /// Of the gate weights: histogram over rows, mean and share of boundary rows by region, which regions meet.
   Json entropy() const;
@@ -52,7 +55,7 @@ class ReportSums {
   double weight_ = 0;
   std::array<double, kBins> entropy_{};
   std::vector<double> region_weight_, region_entropy_, region_boundary_;
-  std::vector<double> meeting_;  // K x K: weight of boundary rows by first and second region; or empty
+  std::unordered_map<std::size_t, double> meeting_;  // weight of boundary rows by pair of regions, a K + b
   std::vector<OfTarget> targets_;
   std::vector<std::size_t> place_;    // of each class in the matrices
   std::vector<std::string> classes_;  // names of these places

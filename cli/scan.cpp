@@ -1,7 +1,5 @@
 #include "scan.hpp"
 
-#include <memory>
-
 namespace moekit::cli {
 
 void scan_rows(RowReader& reader, const Model& model, const Compute& compute,
@@ -13,6 +11,11 @@ void scan_rows(RowReader& reader, const Model& model, const Compute& compute,
     work(*scored);
     return [&deliver, scored] { deliver(*scored); };
   });
+}
+
+void describe(const Diagnoser& diagnoser, std::span<const std::uint32_t> label, Scored& scored) {
+  scored.partition = partition_rows(scored.prediction);
+  scored.diagnosis = diagnoser.measure(scored.rows.view(), scored.prediction, label);
 }
 
 }  // namespace moekit::cli

@@ -139,7 +139,7 @@ vec Basis::in_input_units(const vec& coefficients) const {
     out[j] = unit;
     if (term.kind == Term::Kind::hinge) out[j] /= term.width;
     if (term.kind == Term::Kind::power) out[j] /= std::pow(term.width, term.degree);
-    if (term.kind != Term::Kind::missing && term.kind != Term::Kind::level) out[0] -= unit * term.center;
+    out[0] -= unit * term.center;
   }
   return out;
 }

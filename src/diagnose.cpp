@@ -2,18 +2,20 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "components.hpp"
-#include "gate_coefficients.hpp"
-#include "moekit/error.hpp"
 #include "moekit/targets.hpp"
 #include "region_columns.hpp"
 #include "running_moments.hpp"
+#include "simd/vector_math.hpp"
 
 namespace moekit {
 
 namespace {
 
+/// Sums of at most so many numbers are made for each block and then added up.
+constexpr std::size_t kMostCells = 400'000;
 /// Half of what the central 99.9 % leaves out.
 constexpr double kOutlierTail = 0.0005;
 
@@ -31,34 +33,46 @@ bool is_outlier(const Prediction& p, uword row) {
 
 }  // namespace
 
-PartitionRow partition_row(const Prediction& prediction, uword row) {
-  PartitionRow out;
-  double first = 0, second = 0;
-  for (uword k = 0; k < prediction.gate.n_cols; ++k) {
-    const double g = prediction.gate(row, k);
-    if (g > 0) out.gate_entropy -= g * std::log(g);
-    if (g > first) {
-      second = first;
-      first = g;
-    } else {
-      second = std::max(second, g);
+std::vector<PartitionRow> partition_rows(const Prediction& prediction) {
+  const mat& gate = prediction.gate;
+  const uword n = gate.n_rows;
+  std::vector<PartitionRow> out(n);
+  std::vector<double> first(n), second(n), logs(n);
+  for (uword k = 0; k < gate.n_cols; ++k) {
+    const double* g = gate.colptr(k);
+    // 0 ln 0 is 0, and no logarithm of a subnormal number is asked for.
+    for (uword i = 0; i < n; ++i) logs[i] = std::max(g[i], std::numeric_limits<double>::min());
+    simd::log_inplace(logs.data(), n);
+    for (uword i = 0; i < n; ++i) {
+      out[i].gate_entropy -= g[i] * logs[i];
+      second[i] = std::max(second[i], std::min(first[i], g[i]));
+      first[i] = std::max(first[i], g[i]);
     }
   }
-  out.boundary = prediction.gate.n_cols > 1 && second >= 0.5 * first;
-  out.outlier = is_outlier(prediction, row);
+  for (uword i = 0; i < n; ++i) {
+    out[i].gate_entropy = std::max(out[i].gate_entropy, 0.0);  // also no minus zero
+    out[i].boundary = gate.n_cols > 1 && second[i] >= 0.5 * first[i];
+    out[i].outlier = is_outlier(prediction, i);
+  }
   return out;
 }
 
+PartitionRow partition_row(const Prediction& prediction, uword row) {
+  return partition_rows(prediction)[row];
+}
+
 /// Sums over rows; those of a region weighted by gate weight times the row's weight.
-struct Diagnoser::State {
-  State(const Model& model, std::vector<std::string> groups)
-      : own_labels(!groups.empty()),
-        evaluator(model),
+struct Diagnoser::Sums {
+  Sums(const Model& model, const std::vector<std::string>& groups)
+      : evaluator(model),
         columns(model.schema, model.members.front().count()),
-        rules(model),
         region(columns.regions()),
-        routing(experts_of(model), picks_of(model),
-                own_labels ? std::move(groups) : model.schema.target.labels) {}
+        routing(experts_of(model), picks_of(model), groups.empty() ? model.schema.target.labels : groups) {
+    for (RegionSums& each : region) {
+      each.classes.resize(model.schema.target.labels.size());
+      each.targets.resize(model.schema.targets());
+    }
+  }
   static std::size_t picks_of(const Model& model);
 
   struct RegionSums {
@@ -70,66 +84,103 @@ struct Diagnoser::State {
     };
     std::vector<OfTarget> targets;
     std::vector<double> classes;
+    void merge(const RegionSums& later);
   };
-  void add_region(uword k, const Model& model, const Block& block, const Prediction& p);
-  void add_rows(const Block& block, const Prediction& p);
-  void add_routing(const Block& block, const Prediction& p, std::span<const std::uint32_t> label);
+  void add(const Model& model, const Block& block, const Prediction& p, const std::uint32_t* label);
+  void merge(const Sums& later);
+  /// About how many numbers these are.
+  std::size_t cells() const { return columns.cells() + routing.cells() + region.size() * region_cells(); }
 
-  bool own_labels;
   Evaluator evaluator;
   RegionColumns columns;
-  RuleFinder rules;
   std::vector<RegionSums> region;
   RoutingTally routing;
-  std::uint64_t rows = 0;
   double weight = 0, known = 0, entropy = 0, boundary = 0, outlier = 0, spread = 0;
+
+ private:
+  std::size_t region_cells() const {
+    return region.empty() ? 0 : 4 + 4 * region[0].targets.size() + region[0].classes.size();
+  }
+  void add_region(uword k, const Model& model, const Block& block, const Prediction& p);
+  void add_values(RegionSums& to, const double* inside, const Model& model, const Block& block,
+                  const Prediction& p);
+  void add_rows(const std::vector<PartitionRow>& of, const Block& block, const Prediction& p);
+  void add_routing(const std::vector<PartitionRow>& of, const Block& block, const Prediction& p,
+                   const std::uint32_t* label);
 };
 
-void Diagnoser::State::add_rows(const Block& block, const Prediction& p) {
+struct Diagnoser::State {
+  State(const Model& model, std::vector<std::string> names)
+      : groups(std::move(names)), sums(model, groups), rules(model) {}
+  std::vector<std::string> groups;  // names that the caller gave
+  Sums sums;
+  RuleFinder rules;
+  std::uint64_t rows = 0;
+};
+
+void Diagnoser::Sums::add_rows(const std::vector<PartitionRow>& of, const Block& block, const Prediction& p) {
   for (uword i = 0; i < block.rows; ++i) {
     const double w = block.weight ? block.weight[i] : 1.0;
-    const PartitionRow row = partition_row(p, i);
     weight += w;
     if (!p.member_spread.is_empty()) spread += w * p.member_spread[i];
-    entropy += w * row.gate_entropy;
-    if (row.boundary) boundary += w;
-    if (row.outlier) outlier += w;
+    entropy += w * of[i].gate_entropy;
+    if (of[i].boundary) boundary += w;
+    if (of[i].outlier) outlier += w;
     if (p.has_target && !std::isnan(p.log_density[i])) known += w;
   }
 }
 
-void Diagnoser::State::add_region(uword k, const Model& model, const Block& block, const Prediction& p) {
-  const bool classes = model.schema.target.task == Task::classification;
+void Diagnoser::Sums::add_values(RegionSums& to, const double* inside, const Model& model, const Block& block,
+                                 const Prediction& p) {
   const uword targets = model.schema.targets();
-  RegionSums& to = region[k];
-  to.classes.resize(model.schema.target.labels.size());
-  to.targets.resize(targets);
-  for (uword i = 0; i < block.rows; ++i) {
-    const double w = block.weight ? block.weight[i] : 1.0, inside = w * p.gate(i, k);
-    const bool known_target = p.has_target && !std::isnan(p.log_density[i]);
-    to.gate += inside;
-    to.responsibility += known_target ? w * p.responsibility(i, k) : inside;
-    if (p.region(i) == k) to.won += w;
-    if (!known_target) continue;
-    to.known += inside;
-    if (classes) {
-      const auto code = static_cast<uword>(block.target[i]);
-      to.targets[0].error += p.label[i] == code ? 0 : inside;
-      to.classes[code] += inside;
-      continue;
+  for (uword j = 0; j < targets; ++j) {
+    const Unit unit = target_unit(model.schema.target_at(j));
+    const double* y = block.target_column(j);
+    const vec& mean = (targets > 1 ? p.targets[j] : p).mean;
+    double inside_all = 0, sum = 0, error = 0, squares = 0;
+    for (uword i = 0; i < block.rows; ++i) {
+      if (std::isnan(p.log_density[i])) continue;
+      const double gap = (y[i] - mean[i]) / unit.sd;
+      error += inside[i] * gap * gap;
+      inside_all += inside[i];
+      sum += inside[i] * unit.standard(y[i]);
     }
-    for (uword j = 0; j < targets; ++j) {
-      const Unit unit = target_unit(model.schema.target_at(j));
-      const double y = block.target_column(j)[i];
-      const double error = (y - (targets > 1 ? p.targets[j] : p).mean[i]) / unit.sd;
-      to.targets[j].error += inside * error * error;
-      to.targets[j].moments.add(unit.standard(y), inside);
-    }
+    to.targets[j].error += error;
+    if (!(inside_all > 0)) continue;
+    const double centre = sum / inside_all;
+    for (uword i = 0; i < block.rows; ++i)
+      if (!std::isnan(p.log_density[i])) {
+        const double off = unit.standard(y[i]) - centre;
+        squares += inside[i] * off * off;
+      }
+    to.targets[j].moments.merge({inside_all, centre, squares});
   }
 }
 
+void Diagnoser::Sums::add_region(uword k, const Model& model, const Block& block, const Prediction& p) {
+  const bool classes = model.schema.target.task == Task::classification;
+  RegionSums& to = region[k];
+  std::vector<double> inside(p.gate.colptr(k), p.gate.colptr(k) + block.rows);
+  if (block.weight)
+    for (uword i = 0; i < block.rows; ++i) inside[i] *= block.weight[i];
+  for (uword i = 0; i < block.rows; ++i) {
+    const double w = block.weight ? block.weight[i] : 1.0;
+    const bool known_target = p.has_target && !std::isnan(p.log_density[i]);
+    to.gate += inside[i];
+    to.responsibility += known_target ? w * p.responsibility(i, k) : inside[i];
+    if (p.region(i) == k) to.won += w;
+    if (!known_target) continue;
+    to.known += inside[i];
+    if (!classes) continue;
+    const auto code = static_cast<uword>(block.target[i]);
+    to.targets[0].error += p.label[i] == code ? 0 : inside[i];
+    to.classes[code] += inside[i];
+  }
+  if (p.has_target && !classes) add_values(to, inside.data(), model, block, p);
+}
+
 /// Most picks of a row; without routing its expert with the largest weight.
-std::size_t Diagnoser::State::picks_of(const Model& model) {
+std::size_t Diagnoser::Sums::picks_of(const Model& model) {
   const Mixture& m = model.members.front();
   if (model.neurons.count > 0)
     return std::min(model.neurons.count, model.neurons.heads * model.neurons.picks);
@@ -139,8 +190,8 @@ std::size_t Diagnoser::State::picks_of(const Model& model) {
   return std::min<std::size_t>(m.count(), (m.routing.top_k == 0 ? m.count() : m.routing.top_k) + shared);
 }
 
-void Diagnoser::State::add_routing(const Block& block, const Prediction& p,
-                                   std::span<const std::uint32_t> label) {
+void Diagnoser::Sums::add_routing(const std::vector<PartitionRow>& of, const Block& block,
+                                  const Prediction& p, const std::uint32_t* label) {
   const mat probability = (p.gate_before.is_empty() ? p.gate : p.gate_before).t();
   const bool routed = !p.pick.is_empty(), neurons = routed && p.gate_before.is_empty();
   std::vector<std::uint32_t> pick;
@@ -158,8 +209,9 @@ void Diagnoser::State::add_routing(const Block& block, const Prediction& p,
       share.push_back(1);
     }
     RoutedRow row{pick, share};
+    if (!routed) row.entropy = of[i].gate_entropy;  // of the same weights
     if (!neurons) row.probability = {probability.colptr(i), probability.n_rows};
-    if (own_labels)
+    if (label)
       row.label = label[i];
     else if (p.label.n_elem > 0 && block.target && !std::isnan(block.target[i]))
       row.label = static_cast<std::uint32_t>(block.target[i]);
@@ -170,15 +222,61 @@ void Diagnoser::State::add_routing(const Block& block, const Prediction& p,
 Diagnoser::Diagnoser(const Model& model, std::vector<std::string> labels)
     : model_(model), state_(std::make_shared<State>(model, std::move(labels))) {}
 
-void Diagnoser::add(const Block& block, const Prediction& prediction, std::span<const std::uint32_t> label) {
+void Diagnoser::Sums::add(const Model& model, const Block& block, const Prediction& p,
+                          const std::uint32_t* label) {
+  if (block.target) evaluator.add(block, p);
+  for (uword k = 0; k < region.size(); ++k) add_region(k, model, block, p);
+  const std::vector<PartitionRow> of = partition_rows(p);
+  add_rows(of, block, p);
+  add_routing(of, block, p, label);
+  columns.add(model.schema, block, p.gate);
+}
+
+void Diagnoser::Sums::RegionSums::merge(const RegionSums& later) {
+  for (double RegionSums::*sum :
+       {&RegionSums::gate, &RegionSums::responsibility, &RegionSums::won, &RegionSums::known})
+    this->*sum += later.*sum;
+  for (std::size_t j = 0; j < targets.size(); ++j) {
+    targets[j].error += later.targets[j].error;
+    targets[j].moments.merge(later.targets[j].moments);
+  }
+  for (std::size_t c = 0; c < classes.size(); ++c) classes[c] += later.classes[c];
+}
+
+void Diagnoser::Sums::merge(const Sums& later) {
+  evaluator.merge(later.evaluator);
+  columns.merge(later.columns);
+  for (std::size_t k = 0; k < region.size(); ++k) region[k].merge(later.region[k]);
+  routing.merge(later.routing);
+  for (double Sums::*sum :
+       {&Sums::weight, &Sums::known, &Sums::entropy, &Sums::boundary, &Sums::outlier, &Sums::spread})
+    this->*sum += later.*sum;
+}
+
+Diagnoser::Part Diagnoser::measure(const Block& block, const Prediction& prediction,
+                                   std::span<const std::uint32_t> label) const {
+  Part part;
+  part.label_.assign(label.begin(), label.end());
+  if (state_->sums.cells() > kMostCells) return part;
+  const auto sums = std::make_shared<Sums>(model_, state_->groups);
+  sums->add(model_, block, prediction, state_->groups.empty() ? nullptr : part.label_.data());
+  part.sums_ = sums;
+  return part;
+}
+
+void Diagnoser::add(const Block& block, const Prediction& prediction, const Part& part) {
   State& s = *state_;
-  if (block.target) s.evaluator.add(block, prediction);
-  for (uword k = 0; k < s.region.size(); ++k) s.add_region(k, model_, block, prediction);
-  s.add_rows(block, prediction);
-  s.add_routing(block, prediction, label);
-  s.columns.add(model_.schema, block, prediction.gate, s.rows);
+  if (part.sums_)
+    s.sums.merge(*part.sums_);
+  else
+    s.sums.add(model_, block, prediction, s.groups.empty() ? nullptr : part.label_.data());
+  s.sums.columns.sample(block, prediction.gate, s.rows);
   s.rules.add(block, prediction);
   s.rows += block.rows;
+}
+
+void Diagnoser::add(const Block& block, const Prediction& prediction, std::span<const std::uint32_t> label) {
+  add(block, prediction, measure(block, prediction, label));
 }
 
 namespace {
@@ -200,30 +298,35 @@ void fill_balance(Diagnosis& out) {
 
 }  // namespace
 
-Diagnosis Diagnoser::diagnosis() const {
-  const State& s = *state_;
+Diagnosis Diagnoser::diagnosis(const Compute& compute) const {
+  const Sums& s = state_->sums;
   const bool classes = model_.schema.target.task == Task::classification;
   const Mixture& mixture = model_.members.front();
   std::vector<Value<ExpertFamily>> experts;  // of each target
   for (uword j = 0; j < model_.schema.targets(); ++j) experts.emplace_back(mixture.experts->marginal(j));
   Diagnosis out;
-  out.rows = s.rows;
+  out.rows = state_->rows;
   out.has_target = s.known > 0;
   out.gate_entropy = share_of(s.entropy, s.weight);
   out.member_spread = share_of(s.spread, s.weight);
   out.boundary_share = share_of(s.boundary, s.weight);
   out.outlier_share = share_of(s.outlier, s.known);
-  const std::vector<std::vector<RegionColumn>> columns = s.columns.columns(model_.schema);
+  std::vector<std::vector<RegionColumn>> columns;
+  parallel_for(2, compute, [&](std::size_t task) {
+    if (task == 0)
+      columns = s.columns.columns(model_.schema);
+    else
+      out.rules = state_->rules.rules();
+  });
   for (uword k = 0; k < s.region.size(); ++k) {
-    const State::RegionSums& sums = s.region[k];
+    const Sums::RegionSums& sums = s.region[k];
     Region r;
     r.share = share_of(sums.gate, s.weight);
     r.effective_rows = sums.responsibility;
     r.rows_won = share_of(sums.won, s.weight);
     for (uword j = 0; j < experts.size(); ++j) {
       const Unit unit = target_unit(model_.schema.target_at(j));
-      const State::RegionSums::OfTarget of =
-          sums.targets.empty() ? State::RegionSums::OfTarget{} : sums.targets[j];
+      const Sums::RegionSums::OfTarget& of = sums.targets[j];
       RegionTarget t;
       if (!classes && sums.known > 0) t.mean = unit.user(of.moments.mean);
       t.sd = unit.sd * of.moments.sd();
@@ -238,103 +341,9 @@ Diagnosis Diagnoser::diagnosis() const {
   }
   out.routing = s.routing.report();
   fill_balance(out);
-  out.rules = s.rules.rules();
   out.coefficients = coefficients(model_);
   if (out.has_target) out.metrics = s.evaluator.metrics();
   return out;
 }
-
-namespace {
-
-/// Effects of levels as deviations from the average row. Where every level of a category has its feature the
-/// average of their effects is no part of the model (the features add up to zero) but of the penalty alone.
-vec centred_levels(const Basis& basis, vec coefficients) {
-  const std::vector<Term>& terms = basis.terms();
-  for (uword begin = 0; begin < terms.size();) {
-    const auto same = [&](const Term& t) {
-      return t.kind == Term::Kind::level && t.column == terms[begin].column;
-    };
-    uword end = begin + 1;
-    double shares = 0, mean = 0;
-    if (same(terms[begin])) {
-      for (end = begin; end < terms.size() && same(terms[end]); ++end) {
-        shares += terms[end].center;
-        mean += terms[end].center * coefficients[end];
-      }
-      if (std::abs(shares - 1) < 1e-9)
-        for (uword j = begin; j < end; ++j) coefficients[j] -= mean;
-    }
-    begin = end;
-  }
-  return coefficients;
-}
-
-/// One entry a term. Factor and shift turn the standardised target's units into the target's.
-void add_terms(const Schema& schema, const Basis& basis, const vec& standardised, double factor, double shift,
-               Coefficient entry, std::vector<Coefficient>& to) {
-  const vec centred = centred_levels(basis, standardised), in_units = basis.in_input_units(centred);
-  for (uword j = 0; j < basis.size(); ++j) {
-    entry.term = basis.name(schema, j);
-    entry.standardised = centred[j];
-    entry.estimate = factor * in_units[j];
-    if (basis.terms()[j].kind == Term::Kind::intercept) entry.estimate += shift;
-    to.push_back(entry);
-  }
-}
-
-/// Coefficients of expert k for one target; `experts`: those of that target.
-void add_expert(const Model& model, const ExpertFamily& experts, uword k, const Target& target,
-                std::vector<Coefficient>& to) {
-  const Mixture& m = model.members.front();
-  const Unit unit = target_unit(target);
-  const bool log_link = family_traits(model.family).log_link;
-  const std::string name = model.schema.targets() > 1 ? target.name : "";
-  const mat own = experts.coefficients(k);
-  for (uword c = 0; c < own.n_cols; ++c) {
-    const std::string label = target.task == Task::classification ? target.labels[c] : name;
-    // Behind a logarithm the unit of the target is a shift.
-    add_terms(model.schema, m.expert_basis, own.col(c), log_link ? 1 : unit.sd,
-              log_link ? std::log(unit.sd) : unit.mean, {"expert", k, label, "", 0, 0}, to);
-  }
-  const vec noise = experts.noise_coefficients(k);
-  if (!noise.is_empty())
-    add_terms(model.schema, m.noise_basis, noise, 1, log_link ? 0 : std::log(unit.sd),
-              {"noise", k, name, "", 0, 0}, to);
-}
-
-void add_correlations(const Model& model, uword k, std::vector<Coefficient>& to) {
-  const mat correlation = model.members.front().experts->correlation(k);
-  for (uword i = 0; i < correlation.n_rows; ++i)
-    for (uword j = i + 1; j < correlation.n_cols; ++j)
-      to.push_back({"correlation", k, model.schema.target_at(i).name, model.schema.target_at(j).name,
-                    correlation(i, j), correlation(i, j)});
-}
-
-}  // namespace
-
-std::vector<Coefficient> coefficients(const Model& model) {
-  const Mixture& m = model.members.front();
-  const uword targets = model.schema.targets();
-  std::vector<Coefficient> out;
-  add_gate_coefficients(model, out);
-  std::vector<Value<ExpertFamily>> experts;  // of each target
-  for (uword j = 0; j < targets; ++j) experts.emplace_back(m.experts->marginal(j));
-  for (uword k = 0; k < m.count(); ++k) {
-    for (uword j = 0; j < targets; ++j) add_expert(model, *experts[j], k, model.schema.target_at(j), out);
-    add_correlations(model, k, out);
-  }
-  const std::vector<double>& errors = model.standard_errors.values;
-  for (std::size_t i = 0; i < out.size() && errors.size() == out.size(); ++i)
-    out[i].standard_error = errors[i];
-  return out;
-}
-
-double Coefficient::z() const {
-  if (part == "noise" && term == "intercept") return std::nan("");
-  if (part == "weight" || part == "centre" || part == "spread") return std::nan("");
-  return estimate / standard_error;
-}
-
-double Coefficient::p() const { return std::erfc(std::abs(z()) / M_SQRT2); }
 
 }  // namespace moekit

@@ -119,7 +119,7 @@ void Evaluator::add(const Block& block, const Prediction& prediction) {
   // At most 5 % lies strictly below the central 90 %, at most 5 % strictly above: a score of at most 0.9.
   const double widest = model_.conformal.known() ? model_.conformal.threshold(0.9) : 0.9;
   const bool joint = !state_->targets.empty();
-  const RowScores scores = classes || joint ? RowScores{} : row_scores(model_, block);
+  const RowScores scores = classes || joint ? RowScores{} : row_scores(model_, block, prediction);
   for (uword i = 0; i < block.rows; ++i) {
     const double y = block.target[i], w = block.weight ? block.weight[i] : 1.0;
     if (std::isnan(prediction.log_density[i]) || !(w > 0)) continue;

@@ -5,6 +5,8 @@
 #include <limits>
 #include <numeric>
 
+#include "simd/vector_math.hpp"
+
 namespace moekit {
 
 namespace {
@@ -31,20 +33,11 @@ RunningMoments pooled(const std::vector<RunningMoments>& parts, std::size_t with
 }
 constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 
-/// Mean and squared deviations in two passes over the block, then merged.
-RunningMoments block_moments(const double* z, const double* w, uword n) {
+/// Weighted mean and squared deviations of n numbers in two passes.
+RunningMoments moments_of(const double* z, const double* w, uword n) {
   RunningMoments m;
-  double sum = 0;
-  for (uword i = 0; i < n; ++i) {
-    if (std::isnan(z[i])) continue;
-    m.weight += w[i];
-    sum += w[i] * z[i];
-  }
-  if (!(m.weight > 0)) return {};
-  m.mean = sum / m.weight;
-  for (uword i = 0; i < n; ++i)
-    if (!std::isnan(z[i])) m.squares += w[i] * (z[i] - m.mean) * (z[i] - m.mean);
-  return m;
+  simd::weighted_moments(z, w, n, m.weight, m.mean, m.squares);
+  return m.weight > 0 ? m : RunningMoments{};
 }
 
 }  // namespace
@@ -60,7 +53,7 @@ RegionColumns::RegionColumns(const Schema& schema, uword regions)
     for (Sums& s : sums_[j]) s.levels.assign(schema.inputs[j].levels.size() + 1, 0.0);
 }
 
-void RegionColumns::add(const Schema& schema, const Block& block, const mat& gate, std::uint64_t first) {
+void RegionColumns::add(const Schema& schema, const Block& block, const mat& gate) {
   mat inside = gate;
   if (block.weight) inside.each_col() %= vec(const_cast<double*>(block.weight), block.rows, false, true);
   for (uword k = 0; k < regions_; ++k) weight_[k] += arma::accu(inside.col(k));
@@ -70,20 +63,46 @@ void RegionColumns::add(const Schema& schema, const Block& block, const mat& gat
     else
       add_levels(j, schema.inputs[j], block, inside);
   }
-  if (numeric_ > 0) sample(block, inside, first);
+}
+
+std::size_t RegionColumns::cells() const {
+  std::size_t count = 0;
+  for (const std::vector<Sums>& of : sums_)
+    if (!of.empty()) count += of.size() * (sizeof(Sums) / sizeof(double) + of[0].levels.size());
+  return count;
+}
+
+void RegionColumns::merge(const RegionColumns& later) {
+  for (uword k = 0; k < regions_; ++k) weight_[k] += later.weight_[k];
+  for (std::size_t j = 0; j < sums_.size(); ++j)
+    for (uword k = 0; k < regions_; ++k) {
+      Sums& to = sums_[j][k];
+      const Sums& from = later.sums_[j][k];
+      to.present.merge(from.present);
+      to.missing += from.missing;
+      for (std::size_t l = 0; l < to.levels.size(); ++l) to.levels[l] += from.levels[l];
+    }
 }
 
 void RegionColumns::add_numeric(const Column& column, uword j, const Block& block, const mat& inside) {
   const Scale scale(column);
   const double* x = block.numeric_column(column.index);
-  std::vector<double> z(block.rows);
-  for (uword i = 0; i < block.rows; ++i) z[i] = (x[i] - scale.centre) / scale.spread;
+  std::vector<double> z, w;
+  std::vector<uword> present, missing;
+  for (uword i = 0; i < block.rows; ++i) {
+    (std::isnan(x[i]) ? missing : present).push_back(i);
+    if (!std::isnan(x[i])) z.push_back((x[i] - scale.centre) / scale.spread);
+  }
   for (uword k = 0; k < regions_; ++k) {
     Sums& to = sums_[j][k];
-    const double* w = inside.colptr(k);
-    to.present.merge(block_moments(z.data(), w, block.rows));
-    for (uword i = 0; i < block.rows; ++i)
-      if (std::isnan(x[i])) to.missing += w[i];
+    const double* weight = inside.colptr(k);
+    for (const uword i : missing) to.missing += weight[i];
+    if (!missing.empty()) {
+      w.clear();
+      for (const uword i : present) w.push_back(weight[i]);
+      weight = w.data();
+    }
+    to.present.merge(moments_of(z.data(), weight, z.size()));
   }
 }
 
@@ -94,13 +113,15 @@ void RegionColumns::add_levels(uword j, const Column& column, const Block& block
     for (uword i = 0; i < block.rows; ++i) sums_[j][k].levels[std::min(code[i], levels)] += inside(i, k);
 }
 
-void RegionColumns::sample(const Block& block, const mat& inside, std::uint64_t first) {
+void RegionColumns::sample(const Block& block, const mat& gate, std::uint64_t first) {
+  if (numeric_ == 0) return;
   for (uword i = 0; i < block.rows; ++i) {
     const std::uint64_t key = sample_.key(first + i);
     if (!sample_.wants(key)) continue;
     Sampled row{key, std::vector<double>(numeric_), std::vector<double>(regions_)};
     for (uword j = 0; j < numeric_; ++j) row.numeric[j] = block.numeric_column(j)[i];
-    for (uword k = 0; k < regions_; ++k) row.weight[k] = inside(i, k);
+    const double w = block.weight ? block.weight[i] : 1.0;
+    for (uword k = 0; k < regions_; ++k) row.weight[k] = w * gate(i, k);
     sample_.add(std::move(row));
   }
 }
@@ -108,7 +129,7 @@ void RegionColumns::sample(const Block& block, const mat& inside, std::uint64_t 
 namespace {
 
 /// Quantiles of weighted values in rising order: linear between the middles of the weights (for equal weights
-/// Hazen's rule).
+/// Hazen's rule). Rows of the same value share their weight evenly, so that their order means nothing.
 void weighted_quantiles(const std::vector<double>& value, const std::vector<double>& weight, double total,
                         RegionColumn& out) {
   const double levels[] = {0.05, 0.25, 0.5, 0.75, 0.95};
@@ -116,14 +137,19 @@ void weighted_quantiles(const std::vector<double>& value, const std::vector<doub
   double before = 0, last_middle = 0, last_value = 0;
   bool any = false;
   std::size_t l = 0;
-  for (std::size_t i = 0; i < value.size(); ++i) {
-    if (!(weight[i] > 0)) continue;
-    const double middle = before + 0.5 * weight[i];
+  for (std::size_t i = 0; i < value.size();) {
+    const double here = value[i];
+    double of_value = 0, rows = 0;
+    for (; i < value.size() && value[i] == here; ++i)
+      if (weight[i] > 0) of_value += weight[i], ++rows;
+    if (!(rows > 0)) continue;
+    const double half = 0.5 * of_value / rows, middle = before + half;
     for (; l < 5 && levels[l] * total <= middle; ++l) {
       const double part = (levels[l] * total - last_middle) / (middle - last_middle);
-      *to[l] = any ? std::lerp(last_value, value[i], part) : value[i];
+      *to[l] = any ? std::lerp(last_value, here, part) : here;
     }
-    before += weight[i], last_middle = middle, last_value = value[i];
+    before += of_value, last_middle = before - half, last_value = here;
+    for (; l < 5 && levels[l] * total <= last_middle; ++l) *to[l] = here;
     any = true;
   }
   for (; l < 5; ++l) *to[l] = last_value;
@@ -133,17 +159,22 @@ void weighted_quantiles(const std::vector<double>& value, const std::vector<doub
 
 void RegionColumns::fill_quantiles(const Column& column, std::vector<RegionColumn>& out) const {
   const std::vector<Sampled>& rows = sample_.rows();
-  std::vector<std::size_t> order;
+  struct Place {
+    double value;
+    std::uint64_t key;  // rows of the same value: a fixed order
+    std::size_t row;
+    bool operator<(const Place& other) const {
+      return value != other.value ? value < other.value : key < other.key;
+    }
+  };
+  std::vector<Place> order;
   for (std::size_t i = 0; i < rows.size(); ++i)
-    if (!std::isnan(rows[i].numeric[column.index])) order.push_back(i);
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    const double x = rows[a].numeric[column.index], y = rows[b].numeric[column.index];
-    return x != y ? x < y : rows[a].key < rows[b].key;
-  });
+    if (const double x = rows[i].numeric[column.index]; !std::isnan(x)) order.push_back({x, rows[i].key, i});
+  std::sort(order.begin(), order.end());
   std::vector<double> value, weight(order.size());
-  for (const std::size_t i : order) value.push_back(rows[i].numeric[column.index]);
+  for (const Place& place : order) value.push_back(place.value);
   for (uword k = 0; k < regions_; ++k) {
-    for (std::size_t i = 0; i < order.size(); ++i) weight[i] = rows[order[i]].weight[k];
+    for (std::size_t i = 0; i < order.size(); ++i) weight[i] = rows[order[i].row].weight[k];
     const double total = std::accumulate(weight.begin(), weight.end(), 0.0);
     if (total > 0) weighted_quantiles(value, weight, total, out[k]);
   }

@@ -12,8 +12,14 @@ class RegionColumns {
  public:
   RegionColumns(const Schema& schema, uword regions);
   uword regions() const { return regions_; }
-  /// gate: n x K; first: rows seen before this block.
-  void add(const Schema& schema, const Block& block, const mat& gate, std::uint64_t first);
+  /// About how many numbers are summed.
+  std::size_t cells() const;
+  /// Moments and shares; gate: n x K.
+  void add(const Schema& schema, const Block& block, const mat& gate);
+  /// Adds the moments and shares that another one has.
+  void merge(const RegionColumns& later);
+  /// Quantiles; first: rows seen before this block.
+  void sample(const Block& block, const mat& gate, std::uint64_t first);
   /// For each region one entry a numeric column and one a level.
   std::vector<std::vector<RegionColumn>> columns(const Schema& schema) const;
 
@@ -32,7 +38,6 @@ class RegionColumns {
 
   void add_numeric(const Column& column, uword j, const Block& block, const mat& inside);
   void add_levels(uword j, const Column& column, const Block& block, const mat& inside);
-  void sample(const Block& block, const mat& inside, std::uint64_t first);
   void fill_quantiles(const Column& column, std::vector<RegionColumn>& out) const;
   std::vector<RegionColumn> numeric_columns(const Column& column, uword j) const;
   void level_columns(const Column& column, uword j, std::vector<std::vector<RegionColumn>>& out) const;

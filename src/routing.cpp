@@ -100,11 +100,13 @@ void RoutingTally::add(const RoutedRow& row) {
 
 void RoutingTally::add_probability(const RoutedRow& row) {
   ++with_probability_;
-  for (std::size_t e = 0; e < experts_; ++e) {
-    const double p = row.probability[e];
-    probability_[e] += p;
-    if (p > 0) entropy_ -= p * std::log(p);
+  for (std::size_t e = 0; e < experts_; ++e) probability_[e] += row.probability[e];
+  if (!std::isnan(row.entropy)) {
+    entropy_ += row.entropy;
+    return;
   }
+  for (const double p : row.probability)
+    if (p > 0) entropy_ -= p * std::log(p);
 }
 
 void RoutingTally::add_margin(const RoutedRow& row) {

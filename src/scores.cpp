@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "moekit/evaluate.hpp"
+#include "simd/absolute.hpp"
 
 namespace moekit {
 
@@ -21,30 +22,57 @@ double log_upper_tail(double z) {
   return -0.5 * z * z - kLogRootTwoPi - std::log(z) + std::log1p(-v * (1 - v * (3 - v * (15 - 105 * v))));
 }
 
-/// E|X| of X ~ N(mean, sd^2).
-double mean_absolute(double mean, double sd) {
-  const double z = std::abs(mean) / sd;
-  if (!(z < 9)) return std::abs(mean);  // what the other side adds is under rounding; also sd = 0
-  const double density = std::exp(-0.5 * z * z) / std::sqrt(2 * std::numbers::pi);
-  return sd * (2 * density + z * std::erf(z / std::numbers::sqrt2));
-}
-
-/// Grimit, Gneiting, Berrocal, Johnson 2006, eq. 5: sum_i w_i A(y - m_i, s_i^2)
-/// - 1/2 sum_ij w_i w_j A(m_i - m_j, s_i^2 + s_j^2), where A(m, s^2) = E|N(m, s^2)|.
-double crps(double y, const std::vector<double>& w, const std::vector<double>& m,
-            const std::vector<double>& s) {
-  double error = 0, spread = 0;
-  for (std::size_t i = 0; i < w.size(); ++i) error += w[i] * mean_absolute(y - m[i], s[i]);
-  for (std::size_t i = 0; i < w.size(); ++i) {
-    spread += 0.5 * w[i] * w[i] * mean_absolute(0, std::numbers::sqrt2 * s[i]);
-    for (std::size_t j = 0; j < i; ++j) {
-      const double both = w[i] * w[j], distance = m[i] - m[j];
-      if (both * (std::abs(distance) + s[i] + s[j]) < 1e-18 * error) continue;  // under rounding
-      spread += both * mean_absolute(distance, std::hypot(s[i], s[j]));
+/// The CRPS of mixtures of normal distributions, row by row.
+class MixtureCrps {
+ public:
+  /// Grimit, Gneiting, Berrocal, Johnson 2006, eq. 5: sum_i w_i E|X_i - y| - 1/2 sum_ij w_i w_j E|X_i - X_j|.
+  template <class Row>
+  double operator()(double y, uword count, const Row& weight, const Row& mean, const Row& sd) {
+    constexpr std::size_t kPad = simd::kAbsolutePadding;
+    if (w_.size() < count + kPad) {
+      for (std::vector<double>* v : {&w_, &m_, &v_, &each_}) v->resize(count + kPad);
     }
+    // In units of the largest distance, so that no square overflows.
+    double scale = 0;
+    for (uword k = 0; k < count; ++k) {
+      if (!(weight[k] > 0)) continue;
+      if (!std::isfinite(mean[k] - y) || !std::isfinite(sd[k])) return std::nan("");
+      scale = std::max({scale, std::abs(mean[k] - y), sd[k]});
+    }
+    if (!(scale > 0)) return 0;
+    std::size_t n = 0;
+    for (uword k = 0; k < count; ++k) {
+      if (!(weight[k] > 0)) continue;
+      const double s = sd[k] / scale;
+      w_[n] = weight[k], m_[n] = (mean[k] - y) / scale, v_[n] = s * s, ++n;
+    }
+    return scale * standard(n);
   }
-  return std::max(error - spread, 0.0);
-}
+
+ private:
+  /// y = 0.
+  double standard(std::size_t n) {
+    simd::mean_absolute({w_.data(), m_.data(), v_.data(), n}, each_.data());
+    double error = 0, spread = 0, all = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      error += w_[i] * each_[i];
+      all += w_[i];
+      spread += w_[i] * w_[i] * std::sqrt(v_[i] / std::numbers::pi);
+    }
+    // What a component adds to the second sum is at most w_k (E|X_k - y| + sum_j w_j E|X_j - y|), so those
+    // that are left out add less than 1e-15 of the error together.
+    const double least = 1e-15 * error / static_cast<double>(n);
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (w_[i] * (all * each_[i] + error) < least) continue;
+      w_[kept] = w_[i], m_[kept] = m_[i], v_[kept] = v_[i], ++kept;
+    }
+    spread += simd::mean_absolute_differences({w_.data(), m_.data(), v_.data(), kept});
+    return std::max(error - spread, 0.0);
+  }
+
+  std::vector<double> w_, m_, v_, each_;
+};
 
 /// ln of the probability of (lo, hi) under the components of one row.
 double log_mixture_interval(const Components& c, uword i, double lo, double hi) {
@@ -61,18 +89,6 @@ double log_mixture_interval(const Components& c, uword i, double lo, double hi) 
     }
   }
   return most + std::log(sum);
-}
-
-vec gaussian_crps(const Components& c, const vec& y) {
-  vec out(y.n_elem);
-  std::vector<double> w, m, s;
-  for (uword i = 0; i < y.n_elem; ++i) {
-    w.clear(), m.clear(), s.clear();
-    for (uword k = 0; k < c.weight.n_cols; ++k)
-      if (c.weight(i, k) > 0) w.push_back(c.weight(i, k)), m.push_back(c.mean(i, k)), s.push_back(c.sd(i, k));
-    out[i] = crps(y[i], w, m, s);
-  }
-  return out;
 }
 
 /// step: on the standardised target.
@@ -125,9 +141,22 @@ double log_normal_interval(double a, double b) {
   return near + std::log(-std::expm1(log_upper_tail(b) - near));
 }
 
+vec gaussian_crps(const Components& c, const vec& y) {
+  vec out(y.n_elem);
+  if (c.weight.n_cols <= simd::kMostTogether) {
+    simd::mixture_crps(y.memptr(), c.weight.memptr(), c.mean.memptr(), c.sd.memptr(), y.n_elem,
+                       c.weight.n_cols, out.memptr());
+    return out;
+  }
+  const mat weight = c.weight.t(), mean = c.mean.t(), sd = c.sd.t();
+  MixtureCrps crps;
+  for (uword i = 0; i < y.n_elem; ++i)
+    out[i] = crps(y[i], weight.n_rows, weight.colptr(i), mean.colptr(i), sd.colptr(i));
+  return out;
+}
+
 double crps_gaussian_mixture(double y, const rowvec& weight, const rowvec& mean, const rowvec& sd) {
-  const auto list = [](const rowvec& v) { return std::vector<double>(v.begin(), v.end()); };
-  return crps(y, list(weight), list(mean), list(sd));
+  return MixtureCrps()(y, weight.n_elem, weight.memptr(), mean.memptr(), sd.memptr());
 }
 
 /// Five-point Gauss-Legendre between breaks set by every component's mean and spread, and by y, where the
@@ -162,10 +191,11 @@ vec integrated_crps(const Model& model, const Block& block, const Components& c,
   return out;
 }
 
-RowScores row_scores(const Model& model, const Block& block) {
+namespace {
+
+RowScores row_scores(const Model& model, const Block& block, const Components& c) {
   const Target& target = model.schema.target;
   const Unit unit = target_unit(target);
-  const Components c = components(model, block);
   vec y(block.rows);
   for (uword i = 0; i < block.rows; ++i)
     y[i] = std::isnan(block.target[i]) ? 0.0 : unit.standard(block.target[i]);
@@ -174,6 +204,25 @@ RowScores row_scores(const Model& model, const Block& block) {
   if (target.step > 0 && target.task == Task::regression)  // counts have probabilities, no density
     out.log_grid = log_interval(model, block, c, y, target.step / unit.sd) - std::log(target.step);
   return out;
+}
+
+}  // namespace
+
+RowScores row_scores(const Model& model, const Block& block) {
+  return row_scores(model, block, components(model, block));
+}
+
+RowScores row_scores(const Model& model, const Block& block, const Prediction& p) {
+  // Back from the target's units: a target far from zero would lose digits.
+  const Unit unit = target_unit(model.schema.target);
+  if (model.members.size() > 1 || p.component_mean.is_empty() || std::abs(unit.mean) > 1e3 * unit.sd)
+    return row_scores(model, block);
+  Components c;
+  c.weight = p.gate;
+  c.mean = p.component_mean;
+  c.mean.transform([&](double y) { return unit.standard(y); });
+  c.sd = p.component_sd / unit.sd;
+  return row_scores(model, block, c);
 }
 
 }  // namespace moekit

@@ -31,6 +31,49 @@ const RegionColumn& column_of(const Region& region, const std::string& name, con
 
 }  // namespace
 
+TEST_CASE("a diagnosis measured beside others and added in order is the same to the last bit") {
+  const Model model = test_regression(2, 3, 1, true);
+  Diagnoser one(model), two(model);
+  std::vector<BlockData> rows;
+  std::vector<Prediction> predictions;
+  std::vector<Diagnoser::Part> parts;
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) rows.push_back(test_rows(model, 300, seed, true));
+  for (const BlockData& block : rows) predictions.push_back(predict(model, block.view()));
+  for (std::size_t i = 0; i < rows.size(); ++i) one.add(rows[i].view(), predictions[i]);
+  for (std::size_t i = rows.size(); i-- > 0;)
+    parts.insert(parts.begin(), two.measure(rows[i].view(), predictions[i]));
+  for (std::size_t i = 0; i < rows.size(); ++i) two.add(rows[i].view(), predictions[i], parts[i]);
+  const Diagnosis a = one.diagnosis(), b = two.diagnosis();
+  CHECK(a.rows == 1200);
+  CHECK(a.gate_entropy == b.gate_entropy);
+  CHECK(a.metrics.crps == b.metrics.crps);
+  CHECK(a.routing.counts == b.routing.counts);
+  for (uword k = 0; k < 3; ++k) {
+    CHECK(a.regions[k].share == b.regions[k].share);
+    CHECK(a.regions[k].targets[0].error == b.regions[k].targets[0].error);
+    for (std::size_t c = 0; c < a.regions[k].columns.size(); ++c) {
+      CHECK(a.regions[k].columns[c].sd == b.regions[k].columns[c].sd);
+      CHECK(a.regions[k].columns[c].q25 == b.regions[k].columns[c].q25);
+    }
+  }
+}
+
+TEST_CASE("equal values share their weight, so quantiles do not depend on the order of rows") {
+  const Model model = test_regression(1, 2);
+  BlockData rows = test_rows(model, 60);
+  for (double& x : rows.numeric) x = std::round(x);
+  const Prediction p = predict(model, rows.view());
+  const Diagnosis d = diagnose(model, {rows});
+  BlockData turned = rows;
+  std::reverse(turned.numeric.begin(), turned.numeric.end());
+  std::reverse(turned.target.begin(), turned.target.end());
+  const Diagnosis back = diagnose(model, {turned});
+  for (uword k = 0; k < 2; ++k)
+    for (double RegionColumn::*q :
+         {&RegionColumn::q05, &RegionColumn::q25, &RegionColumn::q50, &RegionColumn::q75, &RegionColumn::q95})
+      CHECK(d.regions[k].columns[0].*q == doctest::Approx(back.regions[k].columns[0].*q).epsilon(1e-12));
+}
+
 TEST_CASE("sums of a region are the plain weighted formulas") {
   const Model model = test_regression(2, 3, 1, true);
   const BlockData rows = test_rows(model, 500, 3, true);

@@ -7,6 +7,7 @@
 
 #include "helpers.hpp"
 #include "moekit/error.hpp"
+#include "moekit/rng.hpp"
 #include "scores.hpp"
 
 using namespace moekit;
@@ -113,6 +114,81 @@ TEST_CASE("CRPS of one normal distribution, and of a point") {
   CHECK(crps_gaussian_mixture(3, {1}, {3}, {0}) == 0);
   // Two points at 0 and 1: E|X - y| - E|X - X'| / 2 at y = 0: 1/2 - 1/4.
   CHECK(crps_gaussian_mixture(0, {0.5, 0.5}, {0, 1}, {1e-12, 1e-12}) == doctest::Approx(0.25));
+}
+
+namespace {
+
+/// E|X| of N(m, s^2) without tables.
+double mean_absolute(double m, double s) {
+  if (s == 0) return std::abs(m);
+  const double z = std::abs(m) / s;
+  return s * std::sqrt(2 / M_PI) * std::exp(-0.5 * z * z) + std::abs(m) * std::erf(z / std::sqrt(2));
+}
+
+/// The double sum over all pairs.
+double naive_crps(double y, const rowvec& w, const rowvec& m, const rowvec& s) {
+  double error = 0, spread = 0;
+  for (uword i = 0; i < w.n_elem; ++i) {
+    error += w[i] * mean_absolute(m[i] - y, s[i]);
+    for (uword j = 0; j < w.n_elem; ++j)
+      spread += w[i] * w[j] * mean_absolute(m[i] - m[j], std::hypot(s[i], s[j]));
+  }
+  return error - spread / 2;
+}
+
+}  // namespace
+
+TEST_CASE("CRPS of mixtures: the double sum, to 1e-9, for any number of components and any units") {
+  Rng rng(23, 0);
+  for (const uword count : {uword{1}, uword{2}, uword{3}, uword{8}, uword{9}, uword{40}, uword{255}})
+    for (const double sharpness :
+         {0.0, 1.0, 12.0})  // the weights: alike, uneven, most of them next to nothing
+      for (const double unit : {1.0, 1e-150, 1e150}) {
+        rowvec w(count), m(count), s(count);
+        for (uword k = 0; k < count; ++k) {
+          w[k] = std::exp(sharpness * rng.normal());
+          m[k] = 3 * rng.normal();
+          s[k] = std::exp(rng.normal() - 1);
+        }
+        w /= arma::accu(w);
+        if (count > 2) w[1] = 0, m[1] = NAN;  // not used
+        if (count > 3) s[2] = 0;
+        rowvec used = m;
+        if (count > 2) used[1] = 0;
+        for (const double y : {0.0, 0.3, -2.5, 40.0}) {
+          CAPTURE(count);
+          CAPTURE(sharpness);
+          const double expected = naive_crps(y, w, used, s);
+          CHECK(crps_gaussian_mixture(unit * y, w, unit * m, unit * s) / unit ==
+                doctest::Approx(expected).epsilon(1e-9));
+        }
+      }
+}
+
+TEST_CASE("CRPS of a block of rows: that of each row, for few components and many, with and without weight") {
+  Rng rng(29, 0);
+  for (const uword count : {uword{1}, uword{4}, uword{8}, uword{16}, uword{17}, uword{30}})
+    for (const uword rows : {uword{1}, uword{7}, uword{8}, uword{21}}) {
+      Components c{mat(rows, count), mat(rows, count), mat(rows, count)};
+      vec y(rows);
+      for (uword i = 0; i < rows; ++i) {
+        y[i] = rng.normal();
+        for (uword k = 0; k < count; ++k) {
+          c.weight(i, k) = count > 1 && rng.below(5) == 0 ? 0 : std::exp(3 * rng.normal());
+          c.mean(i, k) = c.weight(i, k) > 0 ? 2 * rng.normal() : NAN;
+          c.sd(i, k) = rng.below(9) == 0 ? 0 : std::exp(rng.normal());
+        }
+        if (!(arma::accu(c.weight.row(i)) > 0)) c.weight(i, 0) = 1, c.mean(i, 0) = 0;
+        c.weight.row(i) /= arma::accu(c.weight.row(i));
+      }
+      const vec found = gaussian_crps(c, y);
+      for (uword i = 0; i < rows; ++i) {
+        rowvec mean = c.mean.row(i);
+        mean.replace(arma::datum::nan, 0);
+        CHECK(found[i] ==
+              doctest::Approx(naive_crps(y[i], c.weight.row(i), mean, c.sd.row(i))).epsilon(1e-9));
+      }
+    }
 }
 
 TEST_CASE("the CRPS of other families, by integration, agrees with the closed form") {

@@ -54,7 +54,7 @@ function effectSection() {
   if (!data.effects.length) return node.append(note("The model has no inputs."));
   node.append(note("What each expert predicts as one input changes and the others stay as is typical of its region. ",
     "Thick: where the region has its rows (5 to 95 %); dashed: beyond them. ",
-    data.model.inputs > data.inputs.length ? `The ${data.inputs.length} inputs that tell most about the regions. ` : "",
+    data.model.inputs > data.effects.length ? `The ${data.effects.length} inputs that tell most about the regions. ` : "",
     regionCount > regionsDrawn ? `The ${regionsDrawn} largest regions.` : ""));
   const outputs = data.effects[0].of.map(of => of.name);
   let output = 0;

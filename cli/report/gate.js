@@ -46,6 +46,56 @@ function entropySection() {
       entropy.meeting.map(pair => [pair.regions.map(chip), percent(pair.share)]))));
 }
 
+/** ln of the weight of one region over that of another, term by term: where the sum is 0 they meet. */
+function boundaryTerms(a, b) {
+  const { terms, regions } = data.gate.scores;
+  const reach = term => {
+    const input = data.inputs.find(each => each.name === term && !each.levels);
+    return term === "intercept" ? Infinity : input ? input.high - input.low : 1;
+  };
+  return terms.map((term, t) => ({ term, value: regions[a - 1][t] - regions[b - 1][t], reach: reach(term) }))
+    .filter(each => each.value !== 0).sort((x, y) => Math.abs(y.value) * y.reach - Math.abs(x.value) * x.reach || 0);
+}
+
+function boundaryText(terms) {
+  const most = 8, parts = [];
+  for (const { term, value } of terms.slice(0, most)) {
+    const size = number(Math.abs(value), 4), sign = value < 0 ? "−" : "+";
+    parts.push(el("span", { class: "term" }, parts.length ? ` ${sign} ` : value < 0 ? "−" : "", size,
+      term === "intercept" ? null : [" · ", name(term, 32)]));
+  }
+  return [parts, terms.length > most ? ` + ${terms.length - most} more terms` : null];
+}
+
+/** One term alone can be solved: the place where two regions meet. */
+function meetingPlace(terms) {
+  const own = terms.filter(each => each.term !== "intercept");
+  if (own.length !== 1) return null;
+  const at = -(terms.find(each => each.term === "intercept")?.value ?? 0) / own[0].value;
+  return el("p", { class: "note" }, "That is at ", name(own[0].term, 40), ` = ${number(at, 6)}.`);
+}
+
+function boundarySection() {
+  const { scores } = data.gate;
+  if (!scores || regionCount < 2) return;
+  const node = section("boundaries", "The boundary between two regions", note(
+    "The gate weighs two regions alike where this sum, in the units of the data, is 0; above 0 the first has more weight. " +
+    "Inputs named “a = b” count 1 where that holds, else 0."));
+  const names = data.regions.map(r => `region ${r.region}`), first = data.entropy.meeting[0]?.regions ?? [1, 2];
+  let [a, b] = first;
+  const shown = el("div", { class: "boundary-sum", "aria-live": "polite" });
+  const change = () => {
+    const terms = a === b ? [] : boundaryTerms(a, b);
+    shown.replaceChildren();
+    if (a === b) return add(shown, note("Choose two different regions."));
+    add(shown, el("p", { class: "equation" }, chip(a), " and ", chip(b), " meet where 0 = ", boundaryText(terms)), meetingPlace(terms),
+      details("All terms", table(["term", "#coefficient"], terms.map(each => [name(each.term, 60), String(each.value).replace("-", "−")]))));
+  };
+  node.append(el("div", { class: "choices" }, choice("first", names, a - 1, value => { a = value + 1; change(); }),
+    choice("second", names, b - 1, value => { b = value + 1; change(); })), shown);
+  change();
+}
+
 function utilisationSection() {
   const { summary } = data, balance = summary.load_balance;
   const dead = summary.dead_experts;

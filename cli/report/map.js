@@ -92,12 +92,13 @@ function mapSection() {
   const change = () => {
     said.textContent = (current().cells
       ? "Areas and lines: the region in charge when all other inputs stay at their training mean or most frequent level. "
-      : "No areas for this pair: they are drawn for the six most telling inputs. ") +
+      : "No areas for this pair: there is room for those of the inputs that tell most. ") +
       "Dots: rows, in the colour of their own region, so a dot may lie in an area of another.";
     redraw();
   };
   node.append(note("The inputs are ordered by how much they tell about the regions (share of variance between regions: ",
-    data.inputs.slice(0, 3).map((input, i) => [i ? ", " : "", name(input.name, 20), " ", percent(input.telling, 2)]), ")."),
+    data.inputs.slice(0, 3).map((input, i) => [i ? ", " : "", name(input.name, 20), " ", percent(input.telling, 2)]),
+    data.model.inputs > data.inputs.length ? `; the first ${data.inputs.length} of ${data.model.inputs} are here` : "", ")."),
   el("div", { class: "choices" },
     choice("across", names, across, value => { across = value; change(); }),
     choice("up", names, up, value => { up = value; change(); })));

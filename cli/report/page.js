@@ -20,6 +20,7 @@ mapSection();
 coefficientSection();
 effectSection();
 entropySection();
+boundarySection();
 utilisationSection();
 routingSection();
 treeSection();

@@ -54,8 +54,9 @@ class Basis {
   /// Name of feature j: "intercept", "age", "age is missing", "sex = Male", "(age - 40)^2", "max(0, age -
   /// 30)".
   std::string name(const Schema& schema, uword j) const;
-  /// Coefficients on the features (p) as coefficients in the units of the inputs (p): level effects stay
-  /// deviations from the average row; the intercept is where all numeric inputs are zero.
+  /// Coefficients on the features (p) as coefficients in the units of the inputs (p), with the same sum for a
+  /// row. The intercept is where all numeric inputs are zero, with what the average level and missing cell
+  /// add.
   vec in_input_units(const vec& coefficients) const;
 
  private:

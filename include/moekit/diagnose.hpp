@@ -8,6 +8,7 @@
 #include "moekit/evaluate.hpp"
 #include "moekit/routing.hpp"
 #include "moekit/rules.hpp"
+#include "moekit/sum.hpp"
 
 namespace moekit {
 
@@ -79,18 +80,33 @@ struct PartitionRow {
   bool boundary = false, outlier = false;
 };
 PartitionRow partition_row(const Prediction& prediction, uword row);
+/// The same of all rows.
+std::vector<PartitionRow> partition_rows(const Prediction& prediction);
 
 /// Adds up a diagnosis block by block in bounded memory (quantiles by a sample).
 class Diagnoser {
+  struct State;
+  struct Sums;
+
  public:
+  /// What a block adds, summed beside other blocks.
+  class Part {
+    friend class Diagnoser;
+    std::shared_ptr<const Sums> sums_;  // none where they are too large to have for each block
+    std::vector<std::uint32_t> label_;
+  };
   /// labels: names of the groups of rows that routing is compared with; empty: the classes of the target.
   explicit Diagnoser(const Model& model, std::vector<std::string> labels = {});
   /// label: the group of each row of the block, when labels were given.
   void add(const Block& block, const Prediction& prediction, std::span<const std::uint32_t> label = {});
-  Diagnosis diagnosis() const;
+  /// The same in two steps: measure() from any thread, then add() block by block in order; the bits are those
+  /// of the one step.
+  Part measure(const Block& block, const Prediction& prediction,
+               std::span<const std::uint32_t> label = {}) const;
+  void add(const Block& block, const Prediction& prediction, const Part& part);
+  Diagnosis diagnosis(const Compute& compute = {}) const;
 
  private:
-  struct State;
   const Model& model_;
   std::shared_ptr<State> state_;
 };

@@ -20,7 +20,8 @@ struct RoutedRow {
       {};  ///< 1: this pick found its expert full; empty: none was dropped
   /// Score of the last pick less that of the first left out. NaN: taken from `probability`.
   double margin = std::numeric_limits<double>::quiet_NaN();
-  std::uint32_t label = kNoLabel;  ///< index into the labels
+  double entropy = std::numeric_limits<double>::quiet_NaN();  ///< of `probability`; NaN: taken from it
+  std::uint32_t label = kNoLabel;                             ///< index into the labels
 };
 
 /// Lower edges of the bins of the margin; the first also takes what is below 0 (picked against the
@@ -82,6 +83,8 @@ class RoutingTally {
   /// Errors: Errc::internal when the other is of other experts, picks or labels.
   void merge(const RoutingTally& later);
   RoutingReport report() const;
+  /// About how many numbers are summed.
+  std::size_t cells() const { return 4 * experts_ + together_.size() + label_counts_.size(); }
 
  private:
   void add_probability(const RoutedRow& row);

@@ -206,6 +206,29 @@ void PosteriorRows(double* gate, const double* density, std::size_t n, std::size
   }
 }
 
+void WeightedMoments(const double* z, const double* w, std::size_t n, double& weight, double& mean,
+                     double& squares) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d), whole = n / lanes * lanes;
+  auto weights = hn::Zero(d), sums = hn::Zero(d), off = hn::Zero(d);
+  for (std::size_t i = 0; i < whole; i += lanes) {
+    const auto v = hn::LoadU(d, w + i);
+    weights = hn::Add(weights, v);
+    sums = hn::MulAdd(v, hn::LoadU(d, z + i), sums);
+  }
+  weight = hn::GetLane(hn::SumOfLanes(d, weights));
+  double sum = hn::GetLane(hn::SumOfLanes(d, sums));
+  for (std::size_t i = whole; i < n; ++i) weight += w[i], sum += w[i] * z[i];
+  mean = sum / weight;
+  const auto centre = hn::Set(d, mean);
+  for (std::size_t i = 0; i < whole; i += lanes) {
+    const auto gap = hn::Sub(hn::LoadU(d, z + i), centre);
+    off = hn::MulAdd(hn::Mul(hn::LoadU(d, w + i), gap), gap, off);
+  }
+  squares = hn::GetLane(hn::SumOfLanes(d, off));
+  for (std::size_t i = whole; i < n; ++i) squares += w[i] * (z[i] - mean) * (z[i] - mean);
+}
+
 }  // namespace moekit::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -217,6 +240,7 @@ HWY_EXPORT(LogInplace);
 HWY_EXPORT(GaussianLogDensity);
 HWY_EXPORT(Standardise);
 HWY_EXPORT(WeightedResiduals);
+HWY_EXPORT(WeightedMoments);
 HWY_EXPORT(SoftmaxRows);
 HWY_EXPORT(PosteriorRows);
 
@@ -236,6 +260,10 @@ void weighted_residuals(const double* y, const double* m, const double* r, std::
 void posterior_rows(double* gate, const double* log_density, std::size_t n, std::size_t columns,
                     double* responsibility, double* log_likelihood) {
   HWY_DYNAMIC_DISPATCH(PosteriorRows)(gate, log_density, n, columns, responsibility, log_likelihood);
+}
+void weighted_moments(const double* z, const double* w, std::size_t n, double& weight, double& mean,
+                      double& squares) {
+  HWY_DYNAMIC_DISPATCH(WeightedMoments)(z, w, n, weight, mean, squares);
 }
 void softmax_rows(const double* log_joint, std::size_t n, std::size_t columns, double* responsibility,
                   double* lse) {

@@ -15,6 +15,10 @@ void standardise(const double* x, std::size_t n, double center, double scale, do
 /// e[i] = r[i] (y[i] - m[i]); weight += sum_i r[i], squares += sum_i r[i] (y[i] - m[i])^2.
 void weighted_residuals(const double* y, const double* m, const double* r, std::size_t n, double* e,
                         double& weight, double& squares);
+/// Of n numbers: weight = sum_i w[i], mean = sum_i w[i] z[i] / weight, squares = sum_i w[i] (z[i] - mean)^2,
+/// in two passes. mean and squares are NaN without weight.
+void weighted_moments(const double* z, const double* w, std::size_t n, double& weight, double& mean,
+                      double& squares);
 /// Row-wise over K columns of length n (column k begins at log_joint + k * n):
 /// lse[i] = ln sum_k exp(log_joint[i, k]); responsibility[i, k] = exp(log_joint[i, k] - lse[i]).
 void softmax_rows(const double* log_joint, std::size_t n, std::size_t columns, double* responsibility,

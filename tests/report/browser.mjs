@@ -68,7 +68,38 @@ async function changesMap(page, label) {
   await across.selectOption(String(options - 1));
   await page.waitForTimeout(100);
   check((await inside()) !== before, `${label}: the map keeps its inputs`);
+  // Any two inputs: the pair that tells least has areas too.
+  const up = page.locator("#map select").nth(1);
+  check(options === (await page.evaluate(() => Math.min(40, JSON.parse(document.getElementById("data").textContent).model.inputs))),
+    `${label}: the map offers ${options} inputs`);
+  if (options > 2) {
+    await up.selectOption(String(options - 2));
+    await page.waitForTimeout(100);
+    check((await page.locator("#map .cells rect").count()) > 0, `${label}: no areas for the pair that tells least`);
+    await up.selectOption("1");
+  }
   await across.selectOption("0");
+}
+
+async function boundaries(page, label) {
+  const scores = await page.evaluate(() => JSON.parse(document.getElementById("data").textContent).gate.scores ?? null);
+  const node = page.locator("#boundaries");
+  check((await node.count() === 1) === (scores !== null), `${label}: boundaries`);
+  if (!(await node.count())) return;
+  const sum = () => page.locator("#boundaries .boundary-sum").innerText();
+  const before = await sum();
+  check(before.includes("meet where 0 ="), `${label}: no boundary: ${before}`);
+  const [first, second] = [node.locator("select").first(), node.locator("select").nth(1)];
+  const [a, b] = [await first.inputValue(), await second.inputValue()];
+  await first.selectOption(b);
+  check((await sum()).includes("two different"), `${label}: a region and itself have a boundary`);
+  await second.selectOption(a);
+  check((await sum()) !== before, `${label}: the boundary does not turn around`);
+  // What is said is the difference of the scores.
+  await node.locator("summary").click();
+  const said = await node.locator("tbody tr").evaluateAll(rows => rows.map(row => Number(row.lastChild.textContent.replace("−", "-"))));
+  const due = scores.terms.map((_, t) => scores.regions[b][t] - scores.regions[a][t]).filter(value => value !== 0);
+  check(said.length === due.length && due.every(value => said.includes(value)), `${label}: coefficients of the boundary`);
 }
 
 async function visit(browser, file, width, scheme) {
@@ -95,6 +126,7 @@ async function visit(browser, file, width, scheme) {
   check(await page.evaluate(() => [...document.querySelectorAll("figure .plot")].every(plot => plot.childElementCount > 0)), `${label}: an empty plot`);
   check((await page.evaluate(() => document.scripts.length)) === 3, `${label}: scripts beside those of the page`);
   await changesMap(page, label);
+  await boundaries(page, label);
   await clicks(page, label);
   if (pictures) {
     await page.evaluate(() => scrollTo(0, 0));

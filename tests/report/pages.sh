@@ -19,6 +19,7 @@ page vowels data/pb52_jacobs4.csv --target Vowel --drop Type,Speaker,Repetition 
 page motorcycle data/mcycle.csv --target accel --experts 4 --restarts 4
 page wages data/wages.csv --target wages --experts 3 --restarts 1 --gate tree --max-iterations 40
 page two-targets data/iris.csv --target sepal_length,petal_width --experts 2 --restarts 1
+page cancer data/breast_cancer.csv --target target --experts 3 --restarts 1 --max-iterations 20
 page single data/faithful.csv --target eruptions --experts 1
 
 # Names that would be markup, run scripts or turn the text around.
