@@ -87,7 +87,7 @@ TEST_CASE("a value that is not known adds nothing; its indicator says so") {
   const Column& x2 = rows.schema.inputs[1];
   for (uword i = 0; i < x.n_rows; ++i) {
     const bool missing = std::isnan(c.x(i, 1));
-    CHECK(x(i, 2) == (missing ? 0.0 : (c.x(i, 1) - x2.mean) / x2.sd));
+    CHECK(x(i, 2) == (missing ? 0.0 : (c.x(i, 1) - x2.mean) * (1 / x2.sd)));
     CHECK(x(i, 3) == (missing ? 1.0 : 0.0) - x2.missing);
   }
 }

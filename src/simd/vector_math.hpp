@@ -10,7 +10,7 @@ void log_inplace(double* x, std::size_t n);
 /// out[i] = -0.5 ((y[i] - m[i]) * inverse)^2 + constant.
 void gaussian_log_density(const double* y, const double* m, double inverse, double constant, double* out,
                           std::size_t n);
-/// out[i] = (x[i] - center) / scale, held between -most and most; 0 where x[i] is NaN.
+/// out[i] = (x[i] - center) * (1 / scale), held between -most and most; 0 where x[i] is NaN.
 void standardise(const double* x, std::size_t n, double center, double scale, double most, double* out);
 /// e[i] = r[i] (y[i] - m[i]); weight += sum_i r[i], squares += sum_i r[i] (y[i] - m[i])^2.
 void weighted_residuals(const double* y, const double* m, const double* r, std::size_t n, double* e,
