@@ -266,6 +266,21 @@ TEST_CASE("standardising: the plain formula bit for bit, NaN is 0, far values ar
   }
 }
 
+TEST_CASE("sums and products of vectors") {
+  for (const std::size_t n : {0, 1, 8, 16, 29, 40}) {
+    const std::vector<double> x = evenly(-1, 4, n + 2), w = evenly(2, 3, n + 2);
+    std::vector<double> product = x;
+    simd::multiply(product.data(), w.data(), n);
+    double sum = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      CHECK(product[i] == x[i] * w[i]);
+      sum += x[i];
+    }
+    CHECK(product[n] == x[n]);
+    CHECK(simd::sum(x.data(), n) == doctest::Approx(sum).epsilon(1e-14));
+  }
+}
+
 TEST_CASE("weighted residuals and their sums") {
   for (const std::size_t n : {0, 1, 5, 8, 29}) {
     const std::vector<double> y = evenly(-1, 4, n + 2), m = evenly(2, -3, n + 2), r = evenly(0, 1, n + 2);

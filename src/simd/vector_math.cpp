@@ -48,6 +48,28 @@ void LogInplace(double* x, std::size_t n) {
   map_inplace(x, n, [](D d, auto v) { return hn::Log(d, v); });
 }
 
+double Sum(const double* x, std::size_t n) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d);
+  auto low = hn::Zero(d), high = hn::Zero(d);  // two, as an addition waits for the one before
+  std::size_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    low = hn::Add(low, hn::LoadU(d, x + i));
+    high = hn::Add(high, hn::LoadU(d, x + i + lanes));
+  }
+  double sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(low, high)));
+  for (; i < n; ++i) sum += x[i];
+  return sum;
+}
+
+void Multiply(double* HWY_RESTRICT x, const double* HWY_RESTRICT w, std::size_t n) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d);
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, w + i)), d, x + i);
+  for (; i < n; ++i) x[i] *= w[i];
+}
+
 void Standardise(const double* HWY_RESTRICT x, std::size_t n, double center, double scale, double most,
                  double* HWY_RESTRICT out) {
   const double inverse = 1 / scale;  // dividing every value took as long as a linear predictor
@@ -239,6 +261,8 @@ namespace moekit::simd {
 HWY_EXPORT(ExpInplace);
 HWY_EXPORT(LogInplace);
 HWY_EXPORT(GaussianLogDensity);
+HWY_EXPORT(Sum);
+HWY_EXPORT(Multiply);
 HWY_EXPORT(Standardise);
 HWY_EXPORT(WeightedResiduals);
 HWY_EXPORT(WeightedMoments);
@@ -251,6 +275,8 @@ void gaussian_log_density(const double* y, const double* m, double inverse, doub
                           std::size_t n) {
   HWY_DYNAMIC_DISPATCH(GaussianLogDensity)(y, m, inverse, constant, out, n);
 }
+double sum(const double* x, std::size_t n) { return HWY_DYNAMIC_DISPATCH(Sum)(x, n); }
+void multiply(double* x, const double* w, std::size_t n) { HWY_DYNAMIC_DISPATCH(Multiply)(x, w, n); }
 void standardise(const double* x, std::size_t n, double center, double scale, double most, double* out) {
   HWY_DYNAMIC_DISPATCH(Standardise)(x, n, center, scale, most, out);
 }

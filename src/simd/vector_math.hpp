@@ -5,6 +5,10 @@ namespace moekit::simd {
 
 /// x[i] = exp(x[i]), to about 1 ulp; 0 for arguments below -300.
 void exp_inplace(double* x, std::size_t n);
+/// sum_i x[i].
+double sum(const double* x, std::size_t n);
+/// x[i] *= w[i].
+void multiply(double* x, const double* w, std::size_t n);
 /// x[i] = ln(x[i]) for positive normal x.
 void log_inplace(double* x, std::size_t n);
 /// out[i] = -0.5 ((y[i] - m[i]) * inverse)^2 + constant.

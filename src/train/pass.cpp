@@ -1,7 +1,8 @@
 #include "train/pass.hpp"
 
-#include <cmath>
 #include <functional>
+
+#include "simd/vector_math.hpp"
 
 namespace moekit::train {
 
@@ -19,34 +20,29 @@ struct Layout {
 /// What a worker keeps between blocks.
 struct Work {
   Posterior posterior;
-  mat weighted;  // n x K: responsibility x weight
-  vec input;     // n: log density of the features
+  vec input;  // n: log density of the features
 };
 
+/// Responsibilities and logarithms of the posterior become those of weighted rows.
 void add_block(const Mixture& mixture, const Layout& layout, const Block& block, Work& work,
                std::span<double> sums) {
-  const Posterior& p = work.posterior;
-  work.weighted = p.responsibility;
+  Posterior& p = work.posterior;
   const uword n = block.rows;
   const bool density = mixture.gate->log_input(p.batch, work.input);
-  for (uword i = 0; i < n; ++i) {
-    const double w = block.weight ? block.weight[i] : 1.0;
-    sums[0] += w * p.log_likelihood[i];
-    sums[1] += w;
-    if (density) sums[2] += w * work.input[i];
-  }
+  const auto total = [&](vec& values) {
+    if (block.weight) simd::multiply(values.memptr(), block.weight, n);
+    return simd::sum(values.memptr(), n);
+  };
+  sums[0] += total(p.log_likelihood);
+  sums[1] += block.weight ? simd::sum(block.weight, n) : static_cast<double>(n);
+  if (density) sums[2] += total(work.input);
   for (uword k = 0; k < layout.experts_count; ++k) {
-    double* r = work.weighted.colptr(k);
-    double rows = 0;
-    for (uword i = 0; i < n; ++i) {
-      if (block.weight) r[i] *= block.weight[i];
-      rows += r[i];
-    }
-    sums[Layout::kScalars + k] += rows;
+    vec responsibility(p.responsibility.colptr(k), n, false, true);
+    sums[Layout::kScalars + k] += total(responsibility);
   }
   const std::size_t at = Layout::kScalars + layout.experts_count;
-  mixture.gate->add(p.batch, p.gate, work.weighted, sums.subspan(at, layout.gate));
-  mixture.experts->add(p.batch, work.weighted, sums.subspan(at + layout.gate, layout.experts));
+  mixture.gate->add(p.batch, p.gate, p.responsibility, sums.subspan(at, layout.gate));
+  mixture.experts->add(p.batch, p.responsibility, sums.subspan(at + layout.gate, layout.experts));
 }
 
 using EStep = std::function<void(const Block&, Posterior&)>;
