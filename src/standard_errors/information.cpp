@@ -132,7 +132,8 @@ class DifferencePass {
   struct Work {
     Posterior posterior;
     Mixture moved;
-    mat weighted, scores;
+    mat weighted;
+    vec score;  // of a part, summed over the rows of a block
   };
   void add(const Block& block, Work& work, std::span<double> sums) const;
 
@@ -167,19 +168,26 @@ void DifferencePass::add(const Block& block, Work& work, std::span<double> sums)
 void DifferencePass::add_side(uword j, const vec& at, const vec& divisor, Work& work,
                               std::span<double> sums) const {
   Moving::set(work.moved, at);
-  const auto add_scores = [&](std::size_t i, uword k) {
-    const Part& part = moving_.parts()[i];
-    block(sums, i).col(j) += (work.scores.t() * work.weighted.col(k)) / divisor[part.begin + j];
+  const auto add_part = [&](std::size_t i, const vec& score) {
+    block(sums, i).col(j) += score / divisor[moving_.parts()[i].begin + j];
   };
+  const Part& gate = moving_.gate();
+  if (j < gate.size) {
+    work.score.zeros(gate.size);
+    work.moved.gate->add_gradient(work.posterior.batch, work.weighted, work.score);
+    add_part(0, work.score);
+  }
+  uword first = moving_.size(), end = 0;
   for (uword k = 0; k < mixture_.count(); ++k) {
-    if (j < moving_.gate().size) {
-      work.moved.gate->scores(work.posterior.batch, k, work.scores);
-      add_scores(0, k);
-    }
-    if (j < moving_.expert(k).size) {
-      work.moved.experts->scores(work.posterior.batch, k, work.scores);
-      add_scores(k + 1, k);
-    }
+    first = std::min(first, moving_.expert(k).begin);
+    end = std::max(end, moving_.expert(k).end());
+  }
+  if (first >= end) return;
+  work.score.zeros(end - first);
+  work.moved.experts->add_gradient(work.posterior.batch, work.weighted, work.score);
+  for (uword k = 0; k < mixture_.count(); ++k) {
+    const Part& own = moving_.expert(k);
+    if (j < own.size) add_part(k + 1, work.score.subvec(own.begin - first, own.end() - first - 1));
   }
 }
 
