@@ -7,6 +7,8 @@
 #include <numeric>
 #include <unordered_set>
 
+#include "simd/statistics.hpp"
+
 namespace moekit {
 
 std::size_t occurring(const std::vector<double>& shares) {
@@ -74,15 +76,8 @@ std::vector<Range> ranges(const Source& source, const Numbers& numbers, const Co
     BlockData buffer;
     for (std::size_t i = lane * source.blocks() / lanes; i < (lane + 1) * source.blocks() / lanes; ++i) {
       const Block block = source.read(i, buffer);
-      for (uword j = 0; j < columns; ++j) {
-        const double* x = numbers.of(block, j);
-        Range r = found[j];
-        for (uword n = 0; n < block.rows; ++n) {  // comparisons with NaN are false
-          r.min = x[n] < r.min ? x[n] : r.min;
-          r.max = x[n] > r.max ? x[n] : r.max;
-        }
-        found[j] = r;
-      }
+      for (uword j = 0; j < columns; ++j)
+        simd::extremes(numbers.of(block, j), block.rows, found[j].min, found[j].max);
     }
     of_lane[lane] = std::move(found);
   });
@@ -99,51 +94,51 @@ struct Moments {
   double weight = 0, mean = 0, sd = 0;
 };
 
-/// Weighted moments in two passes. With z = (x - centre) / half in [-1, 1] neither an offset of 1e9 nor a
-/// scale of 1e300 or 1e-300 costs digits; the second pass sums squares around the mean of the first.
+/// Weighted moments. With z = (x - centre) / half in [-1, 1] neither an offset of 1e9 nor a scale of 1e300 or
+/// 1e-300 costs digits. Where the mean of z is many standard deviations from zero, a second pass sums squares
+/// around it.
 std::vector<Moments> moments(const Source& source, const Numbers& numbers, const std::vector<Range>& range,
                              const Compute& compute) {
   const uword columns = numbers.count();
-  const auto pass = [&](const std::vector<double>& mean, uword per_column, auto&& add) {
-    std::vector<double> total(per_column * columns, 0.0);
+  const auto pass = [&](const std::vector<double>& mean) {
+    std::vector<double> total(3 * columns, 0.0);
     sum_over(source, compute, total, [&] {
       return [&](const Block& block, std::span<double> sums) {
         for (uword j = 0; j < columns; ++j) {
           if (range[j].empty()) continue;
-          const double* x = numbers.of(block, j);
-          const double centre = range[j].centre();
           const double half = range[j].half() > 0 ? range[j].half() : 1;
-          double a = 0, b = 0;
-          for (uword n = 0; n < block.rows; ++n)
-            if (!std::isnan(x[n])) add(weight_of(block, n), (x[n] - centre) / half - mean[j], a, b);
-          sums[per_column * j] += a;
-          sums[per_column * j + 1] += b;
+          const simd::ScaledSums own = simd::scaled_sums(numbers.of(block, j), block.weight, block.rows,
+                                                         range[j].centre(), half, mean[j]);
+          sums[3 * j] += own.weight;
+          sums[3 * j + 1] += own.first;
+          sums[3 * j + 2] += own.second;
         }
       };
     });
     return total;
   };
   std::vector<double> mean(columns, 0.0);
-  const std::vector<double> first = pass(mean, 2, [](double w, double z, double& weight, double& sum) {
-    weight += w;
-    sum += w * z;
-  });
-  for (uword j = 0; j < columns; ++j)
-    if (first[2 * j] > 0) mean[j] = first[2 * j + 1] / first[2 * j];
-  const std::vector<double> second = pass(mean, 2, [](double w, double z, double& sum, double& squares) {
-    sum += w * z;
-    squares += w * z * z;
-  });
+  constexpr double kFar = 4;
+  std::vector<double> sums = pass(mean);
+  bool far = false;
+  for (uword j = 0; j < columns; ++j) {
+    const double weight = sums[3 * j];
+    if (weight <= 0) continue;
+    const double m = sums[3 * j + 1] / weight, variance = sums[3 * j + 2] / weight - m * m;
+    if (m * m <= kFar * kFar * variance) continue;
+    mean[j] = m;
+    far = far || m != 0;
+  }
+  if (far) sums = pass(mean);
   std::vector<Moments> result(columns);
   for (uword j = 0; j < columns; ++j) {
-    const double weight = first[2 * j];
+    const double weight = sums[3 * j];
     result[j].weight = weight;
     if (weight <= 0) continue;
-    // What rounding left in the mean is in the second sum.
-    const double rest = second[2 * j] / weight;
+    const double rest = sums[3 * j + 1] / weight;
     const double half = range[j].half();
     result[j].mean = std::clamp(range[j].centre() + half * (mean[j] + rest), range[j].min, range[j].max);
-    result[j].sd = half > 0 ? half * std::sqrt(std::max(0.0, second[2 * j + 1] / weight - rest * rest)) : 0;
+    result[j].sd = half > 0 ? half * std::sqrt(std::max(0.0, sums[3 * j + 2] / weight - rest * rest)) : 0;
   }
   return result;
 }
@@ -176,22 +171,33 @@ std::vector<double> level_weights(const Schema& schema, const Source& source, co
   return total;
 }
 
+/// Different values of a target among some blocks; at most kMostDistinct.
+std::unordered_set<double> distinct_in(const Source& source, uword target, std::size_t begin,
+                                       std::size_t end) {
+  std::unordered_set<double> seen;
+  BlockData buffer;
+  for (std::size_t i = begin; i < end && seen.size() < kMostDistinct; ++i) {
+    const Block block = source.read(i, buffer);
+    const double* y = block.target_column(target);
+    for (uword n = 0; n < block.rows && seen.size() < kMostDistinct; ++n)
+      if (!std::isnan(y[n])) seen.insert(y[n] + 0.0);  // -0 is 0
+  }
+  return seen;
+}
+
 /// Different values of a target in rising order; at most kMostDistinct.
 std::vector<double> distinct_targets(const Source& source, uword target, const Compute& compute) {
   const std::size_t lanes = std::min(kLanes, source.blocks());
   std::vector<std::vector<double>> of_lane(lanes);
-  parallel_for(lanes, compute, [&](std::size_t lane) {
-    std::unordered_set<double> seen;
-    BlockData buffer;
-    for (std::size_t i = lane * source.blocks() / lanes; i < (lane + 1) * source.blocks() / lanes; ++i) {
-      if (seen.size() >= kMostDistinct) break;
-      const Block block = source.read(i, buffer);
-      const double* y = block.target_column(target);
-      for (uword n = 0; n < block.rows && seen.size() < kMostDistinct; ++n)
-        if (!std::isnan(y[n])) seen.insert(y[n] + 0.0);  // -0 is 0
-    }
+  const auto look = [&](std::size_t lane) {
+    const auto seen =
+        distinct_in(source, target, lane * source.blocks() / lanes, (lane + 1) * source.blocks() / lanes);
     of_lane[lane].assign(seen.begin(), seen.end());
-  });
+  };
+  if (lanes > 0) look(0);
+  // Most targets show in the first rows that they have many values.
+  if (lanes > 1 && of_lane[0].size() < kMostDistinct)
+    parallel_for(lanes - 1, compute, [&](std::size_t lane) { look(lane + 1); });
   std::vector<double> values;
   for (const auto& own : of_lane) values.insert(values.end(), own.begin(), own.end());
   std::sort(values.begin(), values.end());

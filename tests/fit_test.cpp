@@ -9,6 +9,7 @@
 
 #include "fit_helpers.hpp"
 #include "moekit/error.hpp"
+#include "moekit/simulate.hpp"
 #include "reference/naive_mixture.hpp"
 
 using namespace moekit;
@@ -379,6 +380,34 @@ TEST_CASE("restarts differ, the best is returned, and the table of starts says s
   CHECK(p.best_hits == hits);
   CHECK(p.best_hits >= 1);
   CHECK(log_likelihood(model, rows.source) == doctest::Approx(p.log_likelihood).epsilon(1e-10));
+}
+
+TEST_CASE(
+    "of a large table, starts that meet on the sample share one fit of all rows, and stragglers leave") {
+  SimulateOptions known;
+  known.rows = 20000;
+  known.inputs = 4;
+  Simulation simulation(known);
+  Columns drawn;
+  arma::uvec region;
+  simulation.rows(0, known.rows, drawn.x, drawn.y, region);
+  const Rows rows = to_rows(drawn);
+  FitOptions o;
+  o.experts = 3;
+  o.ridge_mode = Penalty::Mode::none;
+  o.restarts = 10;
+  const Model all = fit(rows.schema, rows.source, o);
+  const Provenance& p = all.provenance;
+  REQUIRE(p.starts.size() == 10);
+  CHECK(p.best_hits >= 3);
+  const Model again = fit(rows.schema, rows.source, o, Compute{2, &one_rank()});
+  CHECK(again.provenance.log_likelihood == p.log_likelihood);
+  for (const Start& s : p.starts) {
+    CAPTURE(s.kind);
+    // What was finished has the likelihood of all rows, the others that of the sample.
+    CHECK(s.finished == (s.log_likelihood < 0.9 * p.log_likelihood));
+    CHECK(s.iterations > 0);
+  }
 }
 
 TEST_CASE("more restarts never end lower, and the seed decides") {

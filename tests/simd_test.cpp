@@ -9,6 +9,7 @@
 #include "simd/layer.hpp"
 #include "simd/neurons.hpp"
 #include "simd/products.hpp"
+#include "simd/statistics.hpp"
 #include "simd/vector_math.hpp"
 
 using namespace moekit;
@@ -397,4 +398,40 @@ TEST_CASE("a shortlist holds the k largest scores, with ties, and no NaN; ranks 
           CHECK(rank[i] == before);
         }
       }
+}
+
+TEST_CASE("extremes and scaled sums are those of plain loops, and pass over what is no number") {
+  Rng rng(8, 0);
+  for (const std::size_t n : {0u, 1u, 7u, 8u, 63u, 64u, 1001u}) {
+    CAPTURE(n);
+    std::vector<double> x(n), w(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      x[i] = i % 5 == 3 ? kNan : 40 + 3 * rng.normal();
+      w[i] = rng.uniform();
+    }
+    double least = HUGE_VAL, most = -HUGE_VAL, low = HUGE_VAL, high = -HUGE_VAL;
+    simd::ScaledSums plain, even;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (std::isnan(x[i])) continue;
+      low = std::min(low, x[i]);
+      high = std::max(high, x[i]);
+      const double z = (x[i] - 38) / 9 - 0.25;
+      plain.weight += w[i];
+      plain.first += w[i] * z;
+      plain.second += w[i] * z * z;
+      even.weight += 1;
+      even.first += z;
+      even.second += z * z;
+    }
+    simd::extremes(x.data(), n, least, most);
+    CHECK(least == low);
+    CHECK(most == high);
+    const auto same = [&](const simd::ScaledSums& got, const simd::ScaledSums& right) {
+      CHECK(got.weight == doctest::Approx(right.weight).epsilon(1e-13));
+      CHECK(got.first == doctest::Approx(right.first).epsilon(1e-11));
+      CHECK(got.second == doctest::Approx(right.second).epsilon(1e-13));
+    };
+    same(simd::scaled_sums(x.data(), w.data(), n, 38, 9, 0.25), plain);
+    same(simd::scaled_sums(x.data(), nullptr, n, 38, 9, 0.25), even);
+  }
 }

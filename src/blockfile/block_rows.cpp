@@ -26,7 +26,7 @@ class BlockParser final : public csv::RowParser {
   BlockParser(const BlockRows& input, const std::vector<CellUse>& uses)
       : input_(input), stored_(*input.stored()), uses_(uses) {
     const auto numbers = static_cast<std::size_t>(std::count(uses.begin(), uses.end(), CellUse::number));
-    rows_.numbers.resize(numbers * kBlockRows);
+    rows_.numbers.resize(numbers * ParsedRows::kColumnRoom);
     rows_.line.resize(kBlockRows);
     cells_.resize(uses.size());
     spellings_.resize(uses.size());
@@ -211,7 +211,7 @@ const ParsedRows& BlockParser::parse(const csv::RawRows& raw) {
     cells_[c].clear();
     if (uses_[c] == CellUse::number) {
       take_numbers(c, chunk, out);
-      out += kBlockRows;
+      out += ParsedRows::kColumnRoom;
     } else if (uses_[c] == CellUse::text) {
       take_texts(c, chunk);
     }

@@ -26,8 +26,11 @@ struct TextCell {
 
 /// What up to kBlockRows rows of a file hold, in their order.
 struct ParsedRows {
+  /// Columns a power of two apart would share few lines of the cache, which a row of numbers needs all at once.
+  static constexpr std::size_t kColumnRoom = kBlockRows + 24;
+
   uword rows = 0;
-  std::vector<double> numbers;  ///< number columns in the order of the file, kBlockRows each; NaN: no number
+  std::vector<double> numbers;  ///< number columns in the order of the file, kColumnRoom each; NaN: no number
   std::vector<TextCell>
       cells;  ///< of text columns, and those of number columns that are present but no number
   std::vector<std::uint32_t> first_cell;  ///< rows + 1: where the cells of each row begin
@@ -36,7 +39,7 @@ struct ParsedRows {
   std::span<const TextCell> cells_of(uword row) const {
     return {cells.data() + first_cell[row], cells.data() + first_cell[row + 1]};
   }
-  const double* column(std::size_t number) const { return numbers.data() + number * kBlockRows; }
+  const double* column(std::size_t number) const { return numbers.data() + number * kColumnRoom; }
 };
 
 /// Rows as they are stored, cut off the file but not read yet.

@@ -29,14 +29,14 @@ class TextParser final : public RowParser {
     scanner_.set_uses(uses);
     scanner_.set_names(input.names());
     const auto numbers = static_cast<std::size_t>(std::count(uses.begin(), uses.end(), CellUse::number));
-    rows_.numbers.resize(numbers * kBlockRows);
+    rows_.numbers.resize(numbers * ParsedRows::kColumnRoom);
     rows_.first_cell.resize(kBlockRows + 1);
     rows_.line.resize(kBlockRows);
     double* out = rows_.numbers.data();
     for (std::size_t c = 0; c < uses.size(); ++c)
       if (uses[c] == CellUse::number) {
         scanner_.number_out(c) = out;
-        out += kBlockRows;
+        out += ParsedRows::kColumnRoom;
       }
   }
 

@@ -49,7 +49,7 @@ vec replicate_shift(const Model& model, const vec& centre, const Resampled& rows
   const OnIteration silent;
   const train::SearchTask task{model.schema, rows,   fit,
                                compute,      silent, train::penalty_of(fit, model.schema)};
-  train::EmOptions em = train::em_options(task, fit.max_iterations);
+  train::EmOptions em = train::em_options(task, rows, fit.max_iterations);
   em.tolerance = std::min(em.tolerance, kTolerance);
   em.enough = 0;
   Mixture m = model.members.front();

@@ -15,7 +15,11 @@ namespace {
 
 constexpr std::uint64_t kDearPass = 20'000'000;       // rows x features x experts: finish one start only
 constexpr std::uint64_t kFinishAllWork = 20'000'000;  // rows x features x experts x restarts: finish all
-constexpr int kSamplePasses = 100;
+constexpr int kSamplePasses = 100,
+              kRacePasses = 24;  // on the sample: all of them, and before stragglers leave
+constexpr double kCatchUp = 5;   // a straggler may speed up so many times and still be seen off
+constexpr double kNear = 0.05;   // a place by its score: no other optimum of a sample is so much alike
+constexpr double kHopeless = 5;  // behind by so many standard errors of the sample
 
 void refuse(Candidate& c, const std::string& reason) {
   c.start.refused = true;
@@ -145,15 +149,6 @@ std::vector<std::size_t> finalists(const std::vector<Candidate>& all, std::uint6
   return best_few(all, 3, cheap ? 1 : 3);
 }
 
-/// The two best of those that were finished on a sample, one if passes are dear; the marks are taken back.
-std::vector<std::size_t> best_finished(std::vector<Candidate>& all, std::uint64_t rows) {
-  std::vector<std::size_t> order = best_few(all, all.size(), 1);
-  std::erase_if(order, [&](std::size_t i) { return !all[i].start.finished; });
-  order.resize(std::min<std::size_t>(order.size(), work_of_pass(all[0].mixture, rows) > kDearPass ? 1 : 2));
-  for (Candidate& c : all) c.start.finished = false;
-  return order;
-}
-
 void finish(std::vector<Candidate>& all, const std::vector<std::size_t>& chosen, const SearchTask& task,
             const Source& rows, int passes, Progress& progress) {
   for_each_start(chosen.size(), rows.rows(), task.compute, [&](std::size_t i, const Compute& own) {
@@ -162,6 +157,76 @@ void finish(std::vector<Candidate>& all, const std::vector<std::size_t>& chosen,
     c.start.finished = true;
     judge(c, task);
   });
+}
+
+/// Of those that ran kRacePasses on the sample: who has not arrived but may still overtake the best. The
+/// marks of the others who have not arrived are taken back.
+std::vector<std::size_t> within_reach(std::vector<Candidate>& all, const std::vector<std::size_t>& raced) {
+  double best = -arma::datum::inf;
+  for (const std::size_t i : raced)
+    if (!all[i].start.refused) best = std::max(best, all[i].start.score);
+  constexpr double left = static_cast<double>(kSamplePasses - kRacePasses) / kRacePasses;
+  std::vector<std::size_t> next;
+  for (const std::size_t i : raced) {
+    Candidate& c = all[i];
+    if (c.start.refused || c.result.status == EmResult::Status::converged) continue;
+    const double gain = c.result.trace.back() - c.result.trace.front();
+    if (c.start.score + kCatchUp * left * gain >= best)
+      next.push_back(i);
+    else
+      c.start.finished = false;
+  }
+  return next;
+}
+
+/// Did both arrive at the same place of the sample?
+bool met(const Candidate& a, const Candidate& b) {
+  return a.result.status == EmResult::Status::converged && b.result.status == EmResult::Status::converged &&
+         std::abs(a.start.score - b.start.score) < kNear;
+}
+
+/// A start that is finished on all rows, and those that met it on the sample.
+struct Finalist {
+  std::size_t start;
+  std::vector<std::size_t> companions;
+};
+
+/// Of those that were finished on a sample the two best places, one if passes are dear or the second has no
+/// hope; the marks are taken back.
+std::vector<Finalist> best_places(std::vector<Candidate>& all, const SearchTask& task,
+                                  std::uint64_t sampled) {
+  const std::size_t most = work_of_pass(all[0].mixture, task.source.rows()) > kDearPass ? 1 : 2;
+  // Where the log densities of a row under two models differ by about 1, their sums do by the root of the
+  // rows.
+  const double hopeless = kHopeless * std::sqrt(static_cast<double>(sampled));
+  std::vector<Finalist> places;
+  for (const std::size_t i : best_few(all, all.size(), 1)) {
+    if (!all[i].start.finished) continue;
+    const auto same =
+        std::ranges::find_if(places, [&](const Finalist& place) { return met(all[place.start], all[i]); });
+    if (same != places.end())
+      same->companions.push_back(i);
+    else if (places.size() < most &&
+             (places.empty() || all[places[0].start].start.score - all[i].start.score < hopeless))
+      places.push_back({i, {}});
+  }
+  for (Candidate& c : all) c.start.finished = false;
+  return places;
+}
+
+/// On all rows; who met on the sample shares the result.
+void finish_places(std::vector<Candidate>& all, const std::vector<Finalist>& places, const SearchTask& task,
+                   Progress& progress) {
+  std::vector<std::size_t> chosen;
+  for (const Finalist& place : places) chosen.push_back(place.start);
+  finish(all, chosen, task, task.source, task.options.max_iterations, progress);
+  for (const Finalist& place : places)
+    for (const std::size_t i : place.companions) {
+      const Start own = all[i].start;
+      all[i] = all[place.start];
+      all[i].start.kind = own.kind;
+      all[i].start.iterations = own.iterations;
+    }
 }
 
 /// While every finished start was refused, the next best are finished: a short run is nobody's model.
@@ -207,9 +272,10 @@ std::vector<Candidate> short_then_best(const SearchTask& task, const Mixture& pr
   std::vector<Candidate> all = short_runs(task, prototype, rows, progress);
   if (start.sampled()) {
     // Passes over the sample are cheaper: only the two that get furthest there see all rows.
-    finish(all, finalists(all, rows.rows()), task, rows, kSamplePasses, progress);
-    finish(all, best_finished(all, task.source.rows()), task, task.source, task.options.max_iterations,
-           progress);
+    const std::vector<std::size_t> raced = finalists(all, rows.rows());
+    finish(all, raced, task, rows, kRacePasses, progress);
+    finish(all, within_reach(all, raced), task, rows, kSamplePasses - kRacePasses, progress);
+    finish_places(all, best_places(all, task, rows.rows()), task, progress);
   } else {
     finish(all, finalists(all, rows.rows()), task, rows, task.options.max_iterations, progress);
   }

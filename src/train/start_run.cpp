@@ -30,13 +30,15 @@ Penalty penalty_of(const FitOptions& o, const Schema& schema) {
   return p;
 }
 
-EmOptions em_options(const SearchTask& task, int passes) {
+EmOptions em_options(const SearchTask& task, const Source& rows, int passes) {
   EmOptions o;
   o.penalty = task.penalty;
   o.max_passes = passes;
   const bool evidence = task.penalty.mode == Penalty::Mode::evidence;
-  // Under the evidence a thousandth of a log unit is far below what the penalties decide.
-  o.tolerance = task.options.tolerance > 0 ? task.options.tolerance : (evidence ? 5e-6 : 3e-11);
+  // Under the evidence a thousandth of a log unit is far below what the penalties decide; and what a part of
+  // the rows says is only where to go on from.
+  const double exact = rows.rows() < task.source.rows() ? 1e-7 : 3e-11;
+  o.tolerance = task.options.tolerance > 0 ? task.options.tolerance : (evidence ? 5e-6 : exact);
   o.accelerate = task.penalty.lasso == 0;  // between two sparse places lies a dense one
   o.enough = evidence && task.options.tolerance == 0 ? 1e-3 : 0;
   return o;
@@ -84,7 +86,7 @@ EmResult climb(Mixture& mixture, const SearchTask& task, const Source& rows, con
 
 void run(Candidate& c, const SearchTask& task, const Source& rows, const Compute& compute, int passes,
          const Watch& watch) {
-  const EmOptions em = em_options(task, passes);
+  const EmOptions em = em_options(task, rows, passes);
   const Unit unit =
       unit_of(task.options.checkpoint, c.mixture, task.schema, rows, compute, em, task.options.seed);
   const auto finished = [&](Archive& archive) {

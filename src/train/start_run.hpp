@@ -30,8 +30,8 @@ struct SearchTask {
 /// The penalty that options mean for a target.
 Penalty penalty_of(const FitOptions& options, const Schema& schema);
 
-/// How the rows of a task are climbed: tolerances go by the kind of penalty.
-EmOptions em_options(const SearchTask& task, int passes);
+/// How the rows of a task, or some of them, are climbed: tolerances go by the kind of penalty.
+EmOptions em_options(const SearchTask& task, const Source& rows, int passes);
 
 /// Progress and the wish to stop, from many threads.
 class Progress {
