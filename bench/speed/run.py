@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """What moekit's fits cost, as ratios to other work in the same run.
 
-usage: bench/speed/run.py [--part pass,fit,rows] [--folder BUILD] [--rounds N] [--out FILE]
+usage: bench/speed/run.py [--part pass,fit,load,rows] [--folder BUILD] [--rounds N] [--out FILE]
 
 pass  one EM pass, ns a row and GFLOP/s, beside this machine's dgemm, on one and two threads (Google Benchmark)
-fit   a default fit of a million rows of 20 inputs, 8 experts, ten starts, beside scikit-learn's gradient boosting
-      with 300 trees on the same rows and threads: time of the fit alone, peak memory against the table's
+fit   a default fit of a million rows of 20 inputs, 8 experts, ten starts, and one expert, beside scikit-learn's
+      gradient boosting and XGBoost with 300 trees and a linear model on the same rows and threads: time of the fit
+      alone, peak memory against the table's
+load  reading model files
 rows  time of 20 passes from given regions over 10,000 to ten million rows of 10 inputs: the slope in logarithms. (A
       default fit looks for its starts on a sample, so its time grows more slowly than the table.)
 
-`pass` needs a build with MOEKIT_BENCH=ON and libbenchmark-dev, `fit` the Debian package python3-sklearn.
+`pass` needs a build with MOEKIT_BENCH=ON and libbenchmark-dev, `fit` the Debian packages
+python3-sklearn and python3-xgboost (without them: nan).
 """
 import argparse
 import json
@@ -83,15 +86,26 @@ def fit_seconds(program, folder, options):
         return json.load(file)["seconds"], peak if peak > before * 1024 else math.nan
 
 
-BOOSTING = """
+# Programs that fit the same rows; each prints the seconds of its fit.
+PEER = """
 import sys, time, numpy
-from sklearn.ensemble import HistGradientBoostingRegressor
 rows = numpy.loadtxt(sys.argv[1], delimiter=",", skiprows=1)
-model = HistGradientBoostingRegressor(max_iter=300, early_stopping=False)
+{make}
 begin = time.time()
 model.fit(rows[:, :-1], rows[:, -1])
 print(time.time() - begin)
 """
+PEERS = {
+    "scikit-learn, boosting, 300 trees": "from sklearn.ensemble import HistGradientBoostingRegressor\n"
+                                         "model = HistGradientBoostingRegressor(max_iter=300, early_stopping=False)",
+    "XGBoost, 300 trees": "from xgboost import XGBRegressor\nmodel = XGBRegressor(n_estimators=300, tree_method='hist')",
+    "scikit-learn, linear": "from sklearn.linear_model import LinearRegression\nmodel = LinearRegression()",
+}
+
+
+def peer_seconds(make, path):
+    done = subprocess.run(["/usr/bin/python3", "-c", PEER.format(make=make), path], capture_output=True, text=True)
+    return float(done.stdout) if done.returncode == 0 else math.nan
 
 
 def part_fit(asked, record):
@@ -100,19 +114,38 @@ def part_fit(asked, record):
     with tempfile.TemporaryDirectory() as folder:
         program.call("simulate", "--rows", str(rows), "--inputs", str(inputs), "--experts", str(experts), "-o",
                      "rows.csv", folder=folder)
-        times, others, peaks = [], [], []
+        own = {f"moekit, {experts} experts, 10 starts": ["--experts", str(experts)], "moekit, 1 expert": ["--experts", "1"]}
+        times = {name: [] for name in [*own, *PEERS]}
+        peaks = []
         for _ in range(asked.rounds):
-            seconds, peak = fit_seconds(program, folder, ["--experts", str(experts)])
-            times.append(seconds)
-            peaks.append(peak)
-            done = subprocess.run(["/usr/bin/python3", "-c", BOOSTING, os.path.join(folder, "rows.csv")],
-                                  capture_output=True, text=True)
-            others.append(float(done.stdout) if done.returncode == 0 else math.nan)
+            for name, options in own.items():
+                seconds, peak = fit_seconds(program, folder, options)
+                times[name].append(seconds)
+                peaks.append(peak)
+            for name, make in PEERS.items():
+                times[name].append(peer_seconds(make, os.path.join(folder, "rows.csv")))
     matrix = rows * (inputs + 1) * 8
-    mine, boosting = statistics.median(times), statistics.median(others)
-    print(f"{rows:,} x {inputs}, {experts} experts, 10 starts: {mine:.1f} s; boosting with 300 trees {boosting:.1f} s: "
-          f"{boosting / mine:.1f} times as long; peak memory {peaks[0] / matrix:.2f} times the table")
-    record.add(part="fit", rows=rows, seconds=mine, boosting=boosting, memory=peaks[0] / matrix)
+    middle = {name: statistics.median(seconds) for name, seconds in times.items()}
+    mixture = middle[next(iter(own))]
+    for name, seconds in middle.items():
+        print(f"{rows:,} x {inputs}, {name}: {seconds:.2f} s, {seconds / mixture:.2f} of the mixture's")
+    print(f"peak memory of the mixture's fit: {peaks[0] / matrix:.2f} times the table")
+    record.add(part="fit", rows=rows, seconds=middle, memory=peaks[0] / matrix)
+
+
+def part_load(asked, record):
+    program = os.path.join(asked.folder, "speed")
+    done = subprocess.run([program, "--benchmark_filter=load", "--benchmark_format=json",
+                           f"--benchmark_repetitions={asked.rounds}"], check=True, capture_output=True, text=True)
+    runs = json.loads(done.stdout)["benchmarks"]
+    for name in dict.fromkeys(run["run_name"] for run in runs if run["run_type"] == "iteration"):
+        same = [run for run in runs if run["run_name"] == name and run["run_type"] == "iteration"]
+        seconds = statistics.median(run["real_time"] for run in same) * 1e-9
+        size = same[0]["bytes"]
+        _, inputs, experts = name.split("/")
+        print(f"load a model of {inputs} inputs, {experts} experts ({size / 1e3:.0f} kB): {seconds * 1e3:.2f} ms, "
+              f"{size / seconds / 1e6:.0f} MB/s")
+        record.add(part="load", inputs=int(inputs), experts=int(experts), seconds=seconds, bytes=size)
 
 
 def part_rows(asked, record):
@@ -134,7 +167,7 @@ def part_rows(asked, record):
     record.add(part="rows", slope=slope, points=points)
 
 
-PARTS = {"pass": part_pass, "fit": part_fit, "rows": part_rows}
+PARTS = {"pass": part_pass, "fit": part_fit, "load": part_load, "rows": part_rows}
 
 
 def main():

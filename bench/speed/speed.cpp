@@ -4,10 +4,13 @@
 ///
 /// pass/D/K/T: E step, sums of K linear Gaussian experts and the gradient of a softmax gate, over 65,536 rows
 /// of D inputs on T threads; curvature/D/K/T: the weighted Grams of the gate's Newton step, which a pass adds
-/// to that; dgemm, exp: what they are measured against, on one thread. Counters: ns_row; gflops, of useful
-/// floating-point operations (K p (p + 1) + 6 K p a row for the pass, with p = D + 1); gexps.
+/// to that; load/D/K: reading a model file of that shape; dgemm, exp: what they are measured against, on one
+/// thread. Counters: ns_row; gflops, of useful floating-point operations (K p (p + 1) + 6 K p a row for the
+/// pass, with p = D + 1); gexps; bytes of the model file.
 #include <benchmark/benchmark.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <vector>
@@ -137,6 +140,20 @@ void curvature(benchmark::State& state, uword inputs, uword experts, int threads
   report(state, static_cast<double>(columns * p * (p + 1)));
 }
 
+void load(benchmark::State& state, uword inputs, uword experts) {
+  const Case& c = the_case(inputs, experts);
+  FitOptions options;
+  options.experts = experts;
+  options.restarts = options.max_iterations = 1;
+  const Model model = fit(c.schema, c.source, options);
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("moekit_speed_" + std::to_string(::getpid()) + ".moe");
+  save_model(model, path.string());
+  for (auto step : state) benchmark::DoNotOptimize(load_model(path.string()));
+  state.counters["bytes"] = static_cast<double>(std::filesystem::file_size(path));
+  std::filesystem::remove(path);
+}
+
 void dgemm(benchmark::State& state) {
   constexpr uword kSize = 512;
   const mat a(kSize, kSize, arma::fill::ones), b = a;
@@ -181,6 +198,9 @@ int main(int argc, char** argv) {
   for (const uword inputs : {5, 10, 20, 50, 100})
     for (const uword experts : {2, 4, 8, 16, 32})
       for (const int threads : {1, 2}) add_pass(inputs, experts, threads);
+  for (const auto& [inputs, experts] : {std::pair<uword, uword>{10, 4}, {20, 8}, {100, 32}})
+    benchmark::RegisterBenchmark(("load/" + std::to_string(inputs) + "/" + std::to_string(experts)).c_str(),
+                                 [=](benchmark::State& state) { load(state, inputs, experts); });
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 64;
   // OpenBLAS on one thread, as everywhere in moekit.
