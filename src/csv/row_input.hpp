@@ -26,7 +26,8 @@ struct TextCell {
 
 /// What up to kBlockRows rows of a file hold, in their order.
 struct ParsedRows {
-  /// Columns a power of two apart would share few lines of the cache, which a row of numbers needs all at once.
+  /// Columns a power of two apart would share few lines of the cache, which a row of numbers needs all at
+  /// once.
   static constexpr std::size_t kColumnRoom = kBlockRows + 24;
 
   uword rows = 0;
