@@ -154,7 +154,9 @@ void routing_scores(const RoutingRule& rule, const GateFamily& gate, const Batch
   }
   score = log_gate;
   if (rule.bias.empty()) return;  // logarithms have the same order, and no two that differ become equal
-  score = arma::exp(score);
+  // Beside a sure pick the other weights are all but 0: a bias added to them, not to their logarithms, would
+  // give every such row the same further pick.
+  if (rule.score == RoutingRule::Score::sigmoid) score = arma::exp(score);
   score.each_row() += arma::rowvec(rule.bias);
 }
 

@@ -93,6 +93,18 @@ TEST_CASE("equal scores go to the lower index, and a bias moves picks but not we
   CHECK(std::exp(log_gate(0, 3)) == doctest::Approx(0.5));
 }
 
+TEST_CASE("a small bias leaves the order of small weights beside a sure pick as it is") {
+  Setting s = setting(1, 4, 1);
+  mat log_gate(1, 4);
+  log_gate.row(0) = arma::rowvec{0, -9, -8, -11};
+  RoutingRule rule;
+  rule.top_k = 2;
+  rule.bias = {0, 0.5, 0, 0.5};  // far more than the weights of 1 and 3
+  Picks picks;
+  route(rule, *s.gate, s.batch, log_gate, picks);
+  CHECK(picks_by_row(picks, 1)[0] == std::vector<uword>{0, 2});
+}
+
 TEST_CASE("sigmoid scores are divided by their sum over the picks; shared experts always answer") {
   const Setting s = setting(17, 6, 3);
   mat logits, log_gate;

@@ -15,9 +15,11 @@ namespace moekit::train {
 namespace {
 
 constexpr std::uint64_t kNoiseStream = 0x6e6f697365;
-/// Of the papers: Fedus et al. 2022, Shazeer et al. 2017, Wang et al. 2024; and the least noise of noisy
-/// top-k.
-constexpr double kSwitchWeight = 0.01, kShazeerWeight = 0.1, kBiasStep = 1e-3, kLeastNoise = 1e-2;
+/// Of the papers: Fedus et al. 2022, Shazeer et al. 2017, Wang et al. 2024 (for sigmoid scores); and the
+/// least noise of noisy top-k.
+constexpr double kSwitchWeight = 0.01, kShazeerWeight = 0.1, kSigmoidStep = 1e-3, kLeastNoise = 1e-2;
+/// A bias of logarithms has to follow logits, which move by about so much an update.
+constexpr double kLogarithmStep = 0.02;
 constexpr double kFewestRows = 4;  // that an expert's capacity lets it take
 
 double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
@@ -95,7 +97,7 @@ void Router::forward(const Mixture& m, Batch& batch, const mat& noise) {
     } else if (m.routing.score == RoutingRule::Score::hash) {
       routing_scores(m.routing, *m.gate, batch, log_gate_, score);
     } else {
-      score = m.routing.bias.empty() ? log_gate_ : prob_;
+      score = log_gate_;
     }
     if (!m.routing.bias.empty() && m.routing.score != RoutingRule::Score::hash)
       score.each_row() += arma::rowvec(m.routing.bias);
@@ -254,7 +256,8 @@ void Router::balance_step(RoutingRule& rule, double share) const {
   if (experts == 0 || n == 0) return;
   mean /= static_cast<double>(experts);
   if (rule.bias.empty()) rule.bias.assign(counts_.size(), 0.0);
-  const double step = share * weight_or(options_.balance_weight, kBiasStep);
+  const double usual = rule.score == RoutingRule::Score::sigmoid ? kSigmoidStep : kLogarithmStep;
+  const double step = share * weight_or(options_.balance_weight, usual);
   const auto direction = [&](std::size_t k) {
     if (!counted(k)) return 0.0;
     return counts_[k] < mean ? step : (counts_[k] > mean ? -step : 0.0);
