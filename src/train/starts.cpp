@@ -149,15 +149,41 @@ Regions joint(const StartData& data, uword k, Rng& rng) {
   return k_means(arma::join_rows(data.x, weight * data.target), k, rng);
 }
 
+/// Sums over some rows, from which a least-squares fit of them follows.
+struct FitSums {
+  double rows = 0;
+  mat gram, cross;  ///< of the design with itself and with the target
+  rowvec squares;   ///< of each output
+
+  FitSums() = default;
+  FitSums(const mat& x, const mat& y)
+      : rows(static_cast<double>(x.n_rows)),
+        gram(x.t() * x),
+        cross(x.t() * y),
+        squares(arma::sum(arma::square(y), 0)) {}
+  FitSums operator-(const FitSums& part) const {
+    FitSums rest = *this;
+    rest.rows -= part.rows;
+    rest.gram -= part.gram;
+    rest.cross -= part.cross;
+    rest.squares -= part.squares;
+    return rest;
+  }
+};
+
 /// Sum over outputs and rows of n/2 ln(residual variance): what a Gaussian fit of these rows costs.
-double region_cost(const StartData& data, const arma::uvec& rows) {
-  const double n = static_cast<double>(rows.n_elem);
-  const mat left = data.target.rows(rows) - data.design.rows(rows) * small_fit(data, rows);
-  const double p = static_cast<double>(data.design.n_cols);
+double region_cost(const FitSums& sums) {
+  mat penalised = sums.gram;
+  penalised.diag() += 1e-3 * sums.rows + 1e-6;
+  const SpdFactor factor(penalised);
+  const double p = static_cast<double>(sums.gram.n_cols), outputs = static_cast<double>(sums.cross.n_cols);
   double cost = 0;
-  for (uword j = 0; j < left.n_cols; ++j)
-    cost += 0.5 * n * std::log(arma::accu(arma::square(left.col(j))) / n + 1e-4);
-  return cost + 0.5 * p * static_cast<double>(left.n_cols) * std::log(n);
+  for (uword j = 0; j < sums.cross.n_cols; ++j) {
+    const vec w = factor.solve(sums.cross.col(j));
+    const double left = sums.squares[j] - 2 * arma::dot(w, sums.cross.col(j)) + arma::dot(w, sums.gram * w);
+    cost += 0.5 * sums.rows * std::log(std::max(left, 0.0) / sums.rows + 1e-4);
+  }
+  return cost + 0.5 * p * outputs * std::log(sums.rows);
 }
 
 struct Cut {
@@ -181,18 +207,21 @@ Cut best_cut(const StartData& data, const arma::uvec& rows, Rng& rng) {
   const arma::uvec seen = some_rows(rows, rng);
   const uword least = std::max<uword>(5, std::min<uword>(data.design.n_cols, seen.n_elem / 5));
   if (seen.n_elem < 2 * least || data.x.n_cols == 0) return best;
-  const double whole = region_cost(data, seen);
+  const mat x = data.x.rows(seen), design = data.design.rows(seen), target = data.target.rows(seen);
+  const FitSums sums(design, target);
+  const double whole = region_cost(sums);
   best.gain = -arma::datum::inf;
   vec direction;
   double threshold = 0;
-  const mat x = data.x.rows(seen);
   for (int trial = 0; trial < kTrials; ++trial) {
     const vec along = random_direction(data.x.n_cols, rng);
     const vec score = x * along;
     const arma::uvec order = arma::stable_sort_index(score);
     const uword at = least + rng.below(seen.n_elem - 2 * least + 1);
-    const double gain = whole - region_cost(data, seen(order.head(at))) -
-                        region_cost(data, seen(order.tail(seen.n_elem - at)));
+    const bool few_low = at <= seen.n_elem - at;
+    const arma::uvec side = few_low ? order.head(at) : order.tail(seen.n_elem - at);
+    const FitSums part(design.rows(side), target.rows(side));
+    const double gain = whole - region_cost(part) - region_cost(sums - part);
     if (gain <= best.gain) continue;
     best.gain = gain;
     direction = along;
