@@ -117,6 +117,11 @@ TEST_CASE("hostile names: terminal, CSV files, JSON, page and pictures") {
     REQUIRE(ran.code == 0);
     check_shown(ran.out);
   }
+  const Ran folds =
+      w.shell("moekit cv t.csv --target $'y=\\x1b[1m' --drop $'id\\x1b]0;t\\x07' --experts 1 --folds 2");
+  REQUIRE(folds.code == 0);
+  check_shown(folds.out);
+  check_shown(folds.err);
   const Ran refused = w.run("train t.csv --target nothing -o n.moe");
   CHECK(refused.code == 65);
   check_shown(refused.err);
