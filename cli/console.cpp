@@ -43,8 +43,8 @@ Console::Console(const Common& common)
       terminal_(isatty(STDERR_FILENO) != 0) {}
 
 std::string Console::styled(std::string_view text, std::string_view code, bool on) {
-  if (!on) return std::string(text);
-  return "\x1b[" + std::string(code) + "m" + std::string(text) + "\x1b[0m";
+  const std::string shown = harmless(std::string(text));  // names of files and targets are in headings
+  return on ? "\x1b[" + std::string(code) + "m" + shown + "\x1b[0m" : shown;
 }
 
 void Console::note(std::string_view text) {

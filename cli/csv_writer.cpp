@@ -3,16 +3,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstring>
+
+#include "shortest_number.hpp"
 
 namespace moekit::cli {
-
-namespace {
-
-/// More than any number has.
-constexpr std::size_t kNumber = 32;
-
-}  // namespace
 
 char* CsvWriter::field(std::size_t letters) {
   if (text_.size() < size_ + letters + 1) text_.resize(std::max(2 * text_.size(), size_ + letters + 1));
@@ -38,22 +32,22 @@ CsvWriter& CsvWriter::text(std::string_view text) {
 }
 
 CsvWriter& CsvWriter::number(double value) {
-  char* to = field(kNumber);
+  char* to = field(kNumberRoom);
   if (!std::isfinite(value)) return *this;
   if (value == 0 && !std::signbit(value))
     *to++ = '0';
   else
-    to = std::to_chars(to, to + kNumber, value).ptr;
+    to = write_shortest(value, to);
   size_ = static_cast<std::size_t>(to - text_.data());
   return *this;
 }
 
 CsvWriter& CsvWriter::count(std::uint64_t value) {
-  char* to = field(kNumber);
+  char* to = field(kNumberRoom);
   if (value < 10)
     *to++ = static_cast<char>('0' + value);
   else
-    to = std::to_chars(to, to + kNumber, value).ptr;
+    to = std::to_chars(to, to + kNumberRoom, value).ptr;
   size_ = static_cast<std::size_t>(to - text_.data());
   return *this;
 }

@@ -142,7 +142,17 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
   console.clear_progress();
 
   const std::string summary = json_text(summary_json(model, diagnosis));
-  output.finish();
+  // The large file reaches the disk, and the one it replaces goes, while the page is made.
+  Json shown;
+  std::string page;
+  parallel_for(2, compute, [&](std::size_t task) {
+    if (task == 0) {
+      output.finish();
+    } else {
+      shown = report.json(diagnosis, compute);
+      page = report_page(shown);
+    }
+  });
   write_text(folder.file("experts.csv"), experts_csv(model, diagnosis));
   write_text(folder.file("coefficients.csv"), coefficients_csv(diagnosis));
   write_text(folder.file("regions.csv"), regions_csv(diagnosis));
@@ -150,8 +160,7 @@ int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& consol
   write_text(folder.file("gate.csv"), gate_csv(diagnosis));
   write_text(folder.file("summary.json"), summary);
   write_text(folder.file("routing.json"), json_text(routing_json(diagnosis.routing, 1)));
-  const Json shown = report.json(diagnosis, compute);
-  write_text(folder.file("report.html"), report_page(shown));
+  write_text(folder.file("report.html"), page);
   if (args.svg)
     for (const Figure& figure : figures(shown)) write_text(folder.file(figure.name + ".svg"), figure.svg);
   if (console.verbose()) console.print(counted(rows, "row") + " scored by " + args.model + "\n");

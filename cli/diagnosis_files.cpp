@@ -168,13 +168,24 @@ std::string regions_csv(const Diagnosis& d) {
   return out.take();
 }
 
+namespace {
+
+/// A rule is words for people, who may open the file in a spreadsheet: it never looks like a formula there.
+std::string rule_cell(const Rule& rule) {
+  const std::string text = rule.text();
+  const bool formula = text.find_first_of("=+-@\t\r") == 0;
+  return formula ? "(" + text + ")" : text;
+}
+
+}  // namespace
+
 std::string rules_csv(const Diagnosis& d) {
   CsvWriter out;
   for (const char* name : {"region", "rule", "conditions", "coverage", "precision", "lift"}) out.text(name);
   out.end_row();
   for (std::size_t k = 0; k < d.rules.regions.size(); ++k) {
     const Rule& rule = d.rules.regions[k];
-    out.count(k + 1).text(rule.text()).count(rule.conditions.size());
+    out.count(k + 1).text(rule_cell(rule)).count(rule.conditions.size());
     out.number(rule.coverage).number(rule.precision).number(rule.lift).end_row();
   }
   return out.take();

@@ -22,6 +22,8 @@ std::vector<Entry> entries(const Metrics& m) {
     list.push_back({"accuracy", m.accuracy, "share of rows whose most probable class is the true one"});
     list.push_back({"log_loss", m.log_loss, "the same as nll, by its usual name"});
     if (m.auc) list.push_back({"auc", *m.auc, "area under the ROC curve"});
+    if (m.auc_error > 0)
+      list.push_back({"auc_error", m.auc_error, "auc is at most so far off: rows were counted in fine bins"});
     list.push_back({"brier", m.brier, "squared distance of the probabilities to the label"});
     list.push_back({"ece", m.ece, "calibration error, 15 bins of the top probability"});
     return list;

@@ -71,7 +71,11 @@ class Output::Spill : public std::streambuf {
     flush_memory();
     std::error_code failure;
     std::filesystem::path target = path;
-    if (std::filesystem::is_symlink(target, failure)) target = std::filesystem::canonical(target, failure);
+    // Asked without an error code's verdict: that nothing has the name yet is no failure.
+    if (std::filesystem::is_symlink(std::filesystem::symlink_status(target, failure)))
+      target = std::filesystem::canonical(target, failure);
+    else
+      failure.clear();
     if (failure || (::access(target.c_str(), F_OK) == 0 && ::access(target.c_str(), W_OK) != 0)) return false;
     const std::string folder = directory_of(target.string());
     const std::string name = folder + "/.moekit-" + std::to_string(::getpid()) + "-" + std::to_string(file_);

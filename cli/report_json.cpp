@@ -10,13 +10,13 @@ namespace {
 
 constexpr std::size_t kNameWidth = 120;
 
-/// Replaces bytes that are not UTF-8, and the control characters that XML forbids.
+/// Replaces bytes that are not UTF-8, the control characters that XML forbids, and what is not seen.
 std::string clean(const std::string& text) {
   const std::string quoted = Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
   std::string out = Json::parse(quoted).get<std::string>();
   for (char& c : out)
     if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') c = ' ';
-  return out;
+  return harmless_markup(out);
 }
 
 }  // namespace
@@ -39,21 +39,16 @@ Json plotted(const std::vector<double>& values) {
 }
 
 std::string embedded(const Json& json) {
-  const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text = harmless_markup(json.dump(-1, ' ', false, Json::error_handler_t::replace));
   std::string out;
   out.reserve(text.size() + text.size() / 16);
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
+  for (const char c : text) {
     if (c == '<')
       out += "\\u003c";
     else if (c == '>')
       out += "\\u003e";
     else if (c == '&')
       out += "\\u0026";
-    else if (text.compare(i, 3, "\xE2\x80\xA8") == 0)
-      out += "\\u2028", i += 2;
-    else if (text.compare(i, 3, "\xE2\x80\xA9") == 0)
-      out += "\\u2029", i += 2;
     else
       out += c;
   }

@@ -54,7 +54,7 @@ ReportSums::ReportSums(const Model& model) : model_(model), experts_(model.membe
   if (target.task != Task::classification) {
     targets_.resize(model.schema.targets());
     for (OfTarget& each : targets_) {
-      each.covered_at.resize(kLevels.size());
+      each.covered_first.resize(kLevels.size());
       each.weight.resize(experts_);
       each.covered.resize(experts_);
     }
@@ -75,36 +75,62 @@ ReportSums::ReportSums(const Model& model) : model_(model), experts_(model.membe
   reliability_.resize((1 + experts_) * kTopBins);
 }
 
-void ReportSums::add_gate(const Scored& scored, uword i, double w) {
+void ReportSums::add_gate(const Scored& scored, const std::vector<double>& w) {
   const mat& gate = scored.prediction.gate;
-  const PartitionRow& row = scored.partition[i];
+  const std::vector<PartitionRow>& of = scored.partition;
+  const std::size_t n = w.size();
   const double most = std::log(static_cast<double>(experts_));
-  entropy_[most > 0 ? bin_of(row.gate_entropy / most, kBins) : 0] += w;
-  uword first = scored.prediction.region(i), second = first;
-  double runner_up = -1;
+  for (std::size_t i = 0; i < n; ++i)
+    entropy_[most > 0 ? bin_of(of[i].gate_entropy / most, kBins) : 0] += w[i];
+  // Column by column, as the weights lie in memory.
+  std::vector<double> runner_up(n, -1);
+  std::vector<uword> second(n);
   for (uword k = 0; k < experts_; ++k) {
-    const double inside = w * gate(i, k);
-    region_weight_[k] += inside;
-    region_entropy_[k] += inside * row.gate_entropy;
-    if (row.boundary) region_boundary_[k] += inside;
-    if (k != first && gate(i, k) > runner_up) runner_up = gate(i, second = k);
+    const double* g = gate.colptr(k);
+    double weight = region_weight_[k], entropy = region_entropy_[k], boundary = region_boundary_[k];
+    for (std::size_t i = 0; i < n; ++i) {
+      const double inside = w[i] * g[i];
+      weight += inside;
+      entropy += inside * of[i].gate_entropy;
+      boundary += of[i].boundary ? inside : 0;
+      const bool runs_up = g[i] > runner_up[i] && scored.prediction.region(i) != k;
+      runner_up[i] = runs_up ? g[i] : runner_up[i];
+      second[i] = runs_up ? k : second[i];
+    }
+    region_weight_[k] = weight, region_entropy_[k] = entropy, region_boundary_[k] = boundary;
   }
-  if (row.boundary && experts_ <= kMostMeeting)
-    meeting_[std::min(first, second) * experts_ + std::max(first, second)] += w;
+  for (std::size_t i = 0; experts_ <= kMostMeeting && i < n; ++i) {
+    if (!of[i].boundary) continue;
+    const uword first = scored.prediction.region(i);
+    meeting_[std::min(first, second[i]) * experts_ + std::max(first, second[i])] += w[i];
+  }
 }
 
-void ReportSums::add_value(const Prediction& p, const Prediction& whole, uword i, double y, double w,
-                           OfTarget& to) const {
-  const double score = conformal_score(p, i, y);
-  to.known += w;
-  for (std::size_t l = 0; l < kLevels.size(); ++l)
-    if (score <= reach_[l]) to.covered_at[l] += w;
-  const bool inside = score <= reach_90_;
-  for (uword k = 0; k < experts_; ++k) {
-    const double part = w * whole.gate(i, k);
-    to.weight[k] += part;
-    if (inside) to.covered[k] += part;
+void ReportSums::add_values(const Prediction& p, const Prediction& whole, const double* y,
+                            const std::vector<double>& w, OfTarget& to) const {
+  const std::size_t n = w.size();
+  std::vector<double> known(n), inside(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (std::isnan(whole.log_density[i])) continue;
+    const double score = conformal_score(p, i, y[i]);
+    to.known += known[i] = w[i];
+    const auto level = std::lower_bound(reach_.begin(), reach_.end(), score);  // these rise
+    if (level != reach_.end()) to.covered_first[static_cast<std::size_t>(level - reach_.begin())] += w[i];
+    if (score <= reach_90_) inside[i] = w[i];
+    add_pit(p, i, w[i], to);
   }
+  for (uword k = 0; k < experts_; ++k) {
+    const double* g = whole.gate.colptr(k);
+    double weight = to.weight[k], covered = to.covered[k];
+    for (std::size_t i = 0; i < n; ++i) {
+      weight += known[i] * g[i];
+      covered += inside[i] * g[i];
+    }
+    to.weight[k] = weight, to.covered[k] = covered;
+  }
+}
+
+void ReportSums::add_pit(const Prediction& p, uword i, double w, OfTarget& to) const {
   // F of a count jumps at y: its weight is spread over the jump, so that a true model gives a flat histogram.
   const double upper = p.cumulative[i];
   if (!p.discrete) {
@@ -145,18 +171,15 @@ void ReportSums::add_class(const Prediction& p, uword i, double y, double w) {
 void ReportSums::add(const Scored& scored) {
   const Prediction& p = scored.prediction;
   const Block block = scored.rows.view();
-  for (uword i = 0; i < block.rows; ++i) {
-    const double w = block.weight ? block.weight[i] : 1.0;
-    weight_ += w;
-    add_gate(scored, i, w);
-    if (!p.has_target || std::isnan(p.log_density[i])) continue;
-    if (targets_.empty()) {
-      add_class(p, i, block.target[i], w);
-      continue;
-    }
-    for (std::size_t j = 0; j < targets_.size(); ++j)
-      add_value(p.targets.empty() ? p : p.targets[j], p, i, block.target_column(j)[i], w, targets_[j]);
-  }
+  std::vector<double> w(block.rows, 1.0);
+  if (block.weight) w.assign(block.weight, block.weight + block.rows);
+  for (const double each : w) weight_ += each;
+  add_gate(scored, w);
+  if (!p.has_target) return;
+  for (std::size_t j = 0; j < targets_.size(); ++j)
+    add_values(p.targets.empty() ? p : p.targets[j], p, block.target_column(j), w, targets_[j]);
+  for (uword i = 0; targets_.empty() && i < block.rows; ++i)
+    if (!std::isnan(p.log_density[i])) add_class(p, i, block.target[i], w[i]);
 }
 
 namespace {
@@ -180,7 +203,7 @@ void ReportSums::merge(const ReportSums& later) {
     const OfTarget& from = later.targets_[j];
     to.known += from.known;
     add_all(to.pit, from.pit);
-    add_all(to.covered_at, from.covered_at);
+    add_all(to.covered_first, from.covered_first);
     add_all(to.weight, from.weight);
     add_all(to.covered, from.covered);
   }
@@ -220,7 +243,9 @@ Json ReportSums::calibration() const {
     if (!(of.known > 0)) continue;
     Json each = {{"target", short_name(model_.schema.target_at(j).name)}, {"pit", shares(of.pit, of.known)}};
     each["levels"] = kLevels;
-    each["coverage"] = shares(of.covered_at, of.known);
+    std::vector<double> covered(of.covered_first.size());
+    std::partial_sum(of.covered_first.begin(), of.covered_first.end(), covered.begin());
+    each["coverage"] = shares(covered, of.known);
     Json& regions = each["regions"] = Json::array();
     for (uword k = 0; k < experts_; ++k)
       regions.push_back({{"coverage_90", json_number(of.covered[k] / of.weight[k])}});

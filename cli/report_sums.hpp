@@ -37,14 +37,15 @@ class ReportSums {
   };
   struct OfTarget {
     std::array<double, kBins> pit{};
-    std::vector<double> covered_at;       // weight, by level
+    std::vector<double> covered_first;    // weight, by the first level that covers
     std::vector<double> weight, covered;  // by region
     double known = 0;
   };
 
-  void add_gate(const Scored& scored, uword i, double w);
-  void add_value(const Prediction& p, const Prediction& whole, uword i, double y, double w,
-                 OfTarget& to) const;
+  void add_gate(const Scored& scored, const std::vector<double>& w);
+  void add_values(const Prediction& p, const Prediction& whole, const double* y, const std::vector<double>& w,
+                  OfTarget& to) const;
+  void add_pit(const Prediction& p, uword i, double w, OfTarget& to) const;
   void add_class(const Prediction& p, uword i, double y, double w);
   std::size_t class_place(uword code) const { return place_[code]; }
 

@@ -15,7 +15,7 @@ void scan_rows(RowReader& reader, const Model& model, const Compute& compute,
 
 void describe(const Diagnoser& diagnoser, std::span<const std::uint32_t> label, Scored& scored) {
   scored.partition = partition_rows(scored.prediction);
-  scored.diagnosis = diagnoser.measure(scored.rows.view(), scored.prediction, label);
+  scored.diagnosis = diagnoser.measure(scored.rows.view(), scored.prediction, scored.partition, label);
 }
 
 }  // namespace moekit::cli

@@ -106,27 +106,6 @@ std::size_t display_width(std::string_view text) {
       std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-std::string harmless(const std::string& text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size();) {
-    const auto byte = [&](std::size_t at) {
-      return at < text.size() ? static_cast<unsigned char>(text[at]) : 0u;
-    };
-    const unsigned first = byte(i), second = byte(i + 1), third = byte(i + 2);
-    const bool control = first < 0x20 || first == 0x7f;
-    const bool second_controls = first == 0xc2 && second >= 0x80 && second < 0xa0;  // U+0080 to U+009F
-    // U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069
-    const bool direction =
-        first == 0xe2 &&
-        ((second == 0x80 && (third == 0x8e || third == 0x8f || (third >= 0xa8 && third <= 0xae))) ||
-         (second == 0x81 && third >= 0xa6 && third <= 0xa9));
-    const std::size_t size = control ? 1 : second_controls ? 2 : direction ? 3 : 0;
-    out += size ? '?' : text[i];
-    i += size ? size : 1;
-  }
-  return out;
-}
-
 std::string shorten(const std::string& text, std::size_t width) {
   if (display_width(text) <= width) return text;
   const std::size_t keep = width > 3 ? width - 3 : 0;

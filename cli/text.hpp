@@ -3,6 +3,8 @@
 #include <string_view>
 #include <vector>
 
+#include "harmless.hpp"
+
 namespace moekit::cli {
 
 /// The shortest text that reads back as the same double. NaN: "nan".
@@ -31,9 +33,6 @@ std::vector<std::string> split_commas(const std::string& text);
 
 /// Characters as a terminal counts them (UTF-8 code points).
 std::size_t display_width(std::string_view text);
-/// Names come from somebody's file: what would move a terminal's cursor, colour it or turn its text around
-/// (control characters, escapes, Unicode's marks of direction) becomes '?'.
-std::string harmless(const std::string& text);
 /// Cuts to `width` characters, with "..." at the end when something went.
 std::string shorten(const std::string& text, std::size_t width);
 /// Breaks text at blanks so that lines stay within `width`; later lines begin with `indent` blanks.

@@ -37,9 +37,17 @@ Json target_json(const Target& target) {
 
 }  // namespace
 
+namespace {
+
+/// Of a name within a line for people.
+constexpr std::size_t kLongestName = 120;
+
+}  // namespace
+
 std::string target_names(const Schema& schema) {
   std::vector<std::string> names;
-  for (uword j = 0; j < schema.targets(); ++j) names.push_back("'" + schema.target_at(j).name + "'");
+  for (uword j = 0; j < schema.targets(); ++j)
+    names.push_back("'" + harmless(shorten(schema.target_at(j).name, kLongestName)) + "'");
   return join(names, " and ");
 }
 

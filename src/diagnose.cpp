@@ -86,7 +86,8 @@ struct Diagnoser::Sums {
     std::vector<double> classes;
     void merge(const RegionSums& later);
   };
-  void add(const Model& model, const Block& block, const Prediction& p, const std::uint32_t* label);
+  void add(const Model& model, const Block& block, const Prediction& p, const std::vector<PartitionRow>& of,
+           std::span<const std::uint32_t> label);
   void merge(const Sums& later);
   /// About how many numbers these are.
   std::size_t cells() const { return columns.cells() + routing.cells() + region.size() * region_cells(); }
@@ -106,7 +107,7 @@ struct Diagnoser::Sums {
                   const Prediction& p);
   void add_rows(const std::vector<PartitionRow>& of, const Block& block, const Prediction& p);
   void add_routing(const std::vector<PartitionRow>& of, const Block& block, const Prediction& p,
-                   const std::uint32_t* label);
+                   std::span<const std::uint32_t> label);
 };
 
 struct Diagnoser::State {
@@ -191,30 +192,33 @@ std::size_t Diagnoser::Sums::picks_of(const Model& model) {
 }
 
 void Diagnoser::Sums::add_routing(const std::vector<PartitionRow>& of, const Block& block,
-                                  const Prediction& p, const std::uint32_t* label) {
-  const mat probability = (p.gate_before.is_empty() ? p.gate : p.gate_before).t();
-  const bool routed = !p.pick.is_empty(), neurons = routed && p.gate_before.is_empty();
+                                  const Prediction& p, std::span<const std::uint32_t> label) {
+  std::vector<std::uint32_t> group(label.begin(), label.end());
+  if (group.empty() && p.label.n_elem > 0 && block.target)
+    for (uword i = 0; i < block.rows; ++i)
+      group.push_back(std::isnan(block.target[i]) ? kNoLabel : static_cast<std::uint32_t>(block.target[i]));
+  if (p.pick.is_empty()) {
+    std::vector<double> gate_entropy(block.rows);
+    for (uword i = 0; i < block.rows; ++i) gate_entropy[i] = of[i].gate_entropy;
+    routing.add_single({p.expert.memptr(), block.rows}, {p.gate.memptr(), p.gate.n_elem}, gate_entropy,
+                       group);
+    return;
+  }
+  const bool neurons = p.gate_before.is_empty();
+  const mat probability = (neurons ? p.gate : p.gate_before).t();
   std::vector<std::uint32_t> pick;
   std::vector<double> share;
   for (uword i = 0; i < block.rows; ++i) {
     pick.clear();
     share.clear();
-    for (uword j = 0; routed && j < p.pick.n_cols; ++j)
+    for (uword j = 0; j < p.pick.n_cols; ++j)
       if (p.pick_weight(i, j) > 0) {
         pick.push_back(static_cast<std::uint32_t>(p.pick(i, j)));
         share.push_back(p.pick_weight(i, j));
       }
-    if (!routed) {
-      pick.push_back(static_cast<std::uint32_t>(p.expert[i]));
-      share.push_back(1);
-    }
     RoutedRow row{pick, share};
-    if (!routed) row.entropy = of[i].gate_entropy;  // of the same weights
     if (!neurons) row.probability = {probability.colptr(i), probability.n_rows};
-    if (label)
-      row.label = label[i];
-    else if (p.label.n_elem > 0 && block.target && !std::isnan(block.target[i]))
-      row.label = static_cast<std::uint32_t>(block.target[i]);
+    if (!group.empty()) row.label = group[i];
     routing.add(row);
   }
 }
@@ -223,10 +227,9 @@ Diagnoser::Diagnoser(const Model& model, std::vector<std::string> labels)
     : model_(model), state_(std::make_shared<State>(model, std::move(labels))) {}
 
 void Diagnoser::Sums::add(const Model& model, const Block& block, const Prediction& p,
-                          const std::uint32_t* label) {
+                          const std::vector<PartitionRow>& of, std::span<const std::uint32_t> label) {
   if (block.target) evaluator.add(block, p);
   for (uword k = 0; k < region.size(); ++k) add_region(k, model, block, p);
-  const std::vector<PartitionRow> of = partition_rows(p);
   add_rows(of, block, p);
   add_routing(of, block, p, label);
   columns.add(model.schema, block, p.gate);
@@ -254,12 +257,13 @@ void Diagnoser::Sums::merge(const Sums& later) {
 }
 
 Diagnoser::Part Diagnoser::measure(const Block& block, const Prediction& prediction,
+                                   const std::vector<PartitionRow>& rows,
                                    std::span<const std::uint32_t> label) const {
   Part part;
-  part.label_.assign(label.begin(), label.end());
+  if (!state_->groups.empty()) part.label_.assign(label.begin(), label.end());
   if (state_->sums.cells() > kMostCells) return part;
   const auto sums = std::make_shared<Sums>(model_, state_->groups);
-  sums->add(model_, block, prediction, state_->groups.empty() ? nullptr : part.label_.data());
+  sums->add(model_, block, prediction, rows, part.label_);
   part.sums_ = sums;
   return part;
 }
@@ -269,14 +273,14 @@ void Diagnoser::add(const Block& block, const Prediction& prediction, const Part
   if (part.sums_)
     s.sums.merge(*part.sums_);
   else
-    s.sums.add(model_, block, prediction, s.groups.empty() ? nullptr : part.label_.data());
+    s.sums.add(model_, block, prediction, partition_rows(prediction), part.label_);
   s.sums.columns.sample(block, prediction.gate, s.rows);
   s.rules.add(block, prediction);
   s.rows += block.rows;
 }
 
 void Diagnoser::add(const Block& block, const Prediction& prediction, std::span<const std::uint32_t> label) {
-  add(block, prediction, measure(block, prediction, label));
+  add(block, prediction, measure(block, prediction, partition_rows(prediction), label));
 }
 
 namespace {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "curve_area.hpp"
 #include "moekit/error.hpp"
 #include "moekit/targets.hpp"
 #include "running_moments.hpp"
@@ -15,30 +16,6 @@ namespace {
 
 constexpr std::size_t kBins = 15;
 
-/// What one row with a target adds to the area under the curve.
-struct Ranked {
-  double probability = 0, weight = 0;
-  bool positive = false;
-};
-
-/// Share of the pairs (a row of class 1, a row of class 0) in which the first has the larger probability,
-/// ties counting half: the Mann-Whitney form. None if a class has no weight.
-std::optional<double> area_under_curve(std::vector<Ranked> rows) {
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const Ranked& a, const Ranked& b) { return a.probability < b.probability; });
-  double won = 0, positive = 0, negative = 0;
-  for (std::size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
-    double tied_positive = 0, tied_negative = 0;
-    for (end = begin; end < rows.size() && rows[end].probability == rows[begin].probability; ++end)
-      (rows[end].positive ? tied_positive : tied_negative) += rows[end].weight;
-    won += tied_positive * (negative + 0.5 * tied_negative);
-    positive += tied_positive;
-    negative += tied_negative;
-  }
-  if (!(positive > 0 && negative > 0)) return std::nullopt;
-  return won / positive / negative;
-}
-
 }  // namespace
 
 /// Sums over rows. Regression: on the standardised target.
@@ -49,7 +26,7 @@ struct Evaluator::State {
   RunningMoments target;
   double correct = 0, brier = 0;
   std::array<double, kBins> bin_confidence{}, bin_correct{};
-  std::vector<Ranked> ranked;    // two classes: every row, since the area needs their order
+  CurveArea curve;               // two classes
   std::vector<Model> marginals;  // several targets
   std::vector<Evaluator> targets;
 
@@ -80,7 +57,7 @@ void Evaluator::State::add_class(const Prediction& p, uword i, double y, double 
   const std::size_t bin = std::min(static_cast<std::size_t>(top * kBins), kBins - 1);
   bin_confidence[bin] += w * top;
   bin_correct[bin] += w * hit;
-  if (classes == 2) ranked.push_back({p.probability(i, 1), w, code == 1});
+  if (classes == 2) curve.add(p.probability(i, 1), w, code == 1);
 }
 
 void Evaluator::State::merge(const State& other) {
@@ -93,7 +70,7 @@ void Evaluator::State::merge(const State& other) {
     bin_confidence[b] += other.bin_confidence[b];
     bin_correct[b] += other.bin_correct[b];
   }
-  ranked.insert(ranked.end(), other.ranked.begin(), other.ranked.end());
+  curve.merge(other.curve);
   for (std::size_t j = 0; j < other.targets.size(); ++j) targets[j].merge(other.targets[j]);
 }
 
@@ -156,7 +133,10 @@ Metrics Evaluator::metrics() const {
     out.brier = s.brier / s.weight;
     for (std::size_t b = 0; b < kBins; ++b)
       out.ece += std::abs(s.bin_correct[b] - s.bin_confidence[b]) / s.weight;
-    out.auc = area_under_curve(s.ranked);
+    if (const auto area = s.curve.area()) {
+      out.auc = area->value;
+      out.auc_error = area->error;
+    }
     return out;
   }
   out.rmse = unit.sd * std::sqrt(s.squares / s.weight);

@@ -123,8 +123,45 @@ void RoutingTally::add_margin(const RoutedRow& row) {
     for (const std::uint32_t e : row.pick) picked_[e] = 0;
     margin = least - most;
   }
+  count_margin(margin);
+}
+
+void RoutingTally::count_margin(double margin) {
   const auto above = std::upper_bound(kMarginEdges.begin(), kMarginEdges.end(), margin);
   ++margins_[above == kMarginEdges.begin() ? 0 : static_cast<std::size_t>(above - kMarginEdges.begin()) - 1];
+}
+
+void RoutingTally::add_single(std::span<const uword> pick, std::span<const double> probability,
+                              std::span<const double> entropy, std::span<const std::uint32_t> label) {
+  const std::size_t rows = pick.size();
+  demand(probability.size() == rows * experts_ && entropy.size() == rows, "lengths do not match");
+  demand(label.empty() || label.size() == rows, "labels do not match");
+  for (const auto e : pick) demand(e < experts_, "an unknown expert");
+  for (const std::uint32_t l : label) demand(l == kNoLabel || l < labels_.size(), "an unknown label");
+  rows_ += rows;
+  slots_ += rows;
+  with_probability_ += rows;
+  for (std::size_t i = 0; i < rows; ++i) {
+    const auto e = static_cast<std::size_t>(pick[i]);
+    if (!together_.empty()) ++together_[e * experts_ + e];
+    ++counts_[e];
+    if (!label.empty() && label[i] != kNoLabel) ++label_counts_[label[i] * experts_ + e];
+    weight_[e] += 1;
+    entropy_ += entropy[i];
+  }
+  std::vector<double> own(rows), other(rows, -INFINITY);
+  for (std::size_t e = 0; e < experts_; ++e) {
+    const double* p = probability.data() + e * rows;
+    double sum = probability_[e];
+    for (std::size_t i = 0; i < rows; ++i) {
+      sum += p[i];
+      const bool picked = pick[i] == e;
+      own[i] = picked ? p[i] : own[i];
+      other[i] = !picked && p[i] > other[i] ? p[i] : other[i];
+    }
+    probability_[e] = sum;
+  }
+  for (std::size_t i = 0; experts_ > 1 && i < rows; ++i) count_margin(own[i] - other[i]);
 }
 
 void RoutingTally::merge(const RoutingTally& later) {

@@ -41,7 +41,7 @@ TEST_CASE("a diagnosis measured beside others and added in order is the same to 
   for (const BlockData& block : rows) predictions.push_back(predict(model, block.view()));
   for (std::size_t i = 0; i < rows.size(); ++i) one.add(rows[i].view(), predictions[i]);
   for (std::size_t i = rows.size(); i-- > 0;)
-    parts.insert(parts.begin(), two.measure(rows[i].view(), predictions[i]));
+    parts.insert(parts.begin(), two.measure(rows[i].view(), predictions[i], partition_rows(predictions[i])));
   for (std::size_t i = 0; i < rows.size(); ++i) two.add(rows[i].view(), predictions[i], parts[i]);
   const Diagnosis a = one.diagnosis(), b = two.diagnosis();
   CHECK(a.rows == 1200);

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "moekit/error.hpp"
@@ -142,6 +143,39 @@ TEST_CASE("merged tallies are the tally of all rows") {
   CHECK(twice.gate_entropy == doctest::Approx(once.gate_entropy));
   CHECK(twice.mutual_information == doctest::Approx(once.mutual_information));
   CHECK_THROWS_AS(first.merge(RoutingTally(4, 2)), Error);
+}
+
+TEST_CASE("rows of one expert each: a block gives the bits of row by row") {
+  Rng rng(5, 2);
+  constexpr std::size_t kRows = 300, kExperts = 5;
+  for (const std::size_t experts : {kExperts, std::size_t{1}}) {
+    Numbers by_column(kRows * experts), row_entropy(kRows);
+    std::vector<arma::uword> pick(kRows);
+    Picks label(kRows);
+    RoutingTally rows(experts, 1, {"a", "b"}), block(experts, 1, {"a", "b"});
+    for (std::size_t i = 0; i < kRows; ++i) {
+      Numbers p(experts);
+      double sum = 0;
+      for (double& x : p) sum += x = std::pow(rng.uniform(), 8);
+      for (std::size_t e = 0; e < experts; ++e) by_column[e * kRows + i] = p[e] /= sum;
+      row_entropy[i] = entropy(p);
+      pick[i] = static_cast<arma::uword>(std::max_element(p.begin(), p.end()) - p.begin());
+      label[i] = i % 3 == 2 ? kNoLabel : static_cast<std::uint32_t>(i % 3);
+      const Picks one = {static_cast<std::uint32_t>(pick[i])};
+      RoutedRow row;
+      row.pick = one, row.probability = p, row.entropy = row_entropy[i], row.label = label[i];
+      rows.add(row);
+    }
+    block.add_single(pick, by_column, row_entropy, label);
+    CHECK(cli::routing_json(rows.report(), 1).dump() == cli::routing_json(block.report(), 1).dump());
+    CHECK(block.report().gate_entropy == rows.report().gate_entropy);
+    CHECK(block.report().margins == rows.report().margins);
+    pick[7] = experts;
+    CHECK_THROWS_AS(block.add_single(pick, by_column, row_entropy, label), Error);
+    pick[7] = 0, label[7] = 2;
+    CHECK_THROWS_AS(block.add_single(pick, by_column, row_entropy, label), Error);
+    CHECK_THROWS_AS(block.add_single(pick, Numbers(3), row_entropy, {}), Error);
+  }
 }
 
 TEST_CASE("rows that do not fit are refused") {

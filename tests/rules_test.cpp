@@ -2,6 +2,7 @@
 #include "moekit/rules.hpp"
 
 #include <cmath>
+#include <map>
 
 #include "cli_helpers.hpp"
 #include "fit_helpers.hpp"
@@ -111,6 +112,20 @@ TEST_CASE("boxes are found again, and their figures are those of a recount") {
   CHECK(found.regions[2].text().find("or missing") != std::string::npos);
 }
 
+TEST_CASE("tests of one category are one condition: boxes behind a chain of levels are found") {
+  const Case data = make_case(3000, 6);
+  const auto behind = [](double x1, double x2, std::uint32_t level) -> uword {
+    if (level < 3) return level;
+    const bool high = !std::isnan(x2) && x2 > 4;
+    return x1 > 5 ? (high ? 3 : 4) : x1 > 2 ? (high ? 4 : 3) : 5;
+  };
+  const PartitionRules found = rules_for(data, behind);
+  CHECK(found.fidelity > 0.99);
+  for (const Rule& rule : found.regions) CHECK(rule.conditions.size() <= 4);
+  CHECK(found.regions[1].text() == "c1 in {level1}");
+  CHECK(found.regions[5].coverage > 0.97);
+}
+
 TEST_CASE("where regions are no boxes the fidelity says so; an empty region has no rule") {
   const Case data = make_case(4000, 4);
   const auto stripes = [](double x1, double x2, std::uint32_t) {
@@ -158,6 +173,92 @@ TEST_CASE("diagnose writes rules and boundaries; the boundary is where two gate 
   w.write("at.csv", at.str());
   const std::vector<std::string> row = cells_of(lines_of(w.run("predict m.moe at.csv --regions -q").out)[1]);
   CHECK(std::stod(row[3]) == doctest::Approx(std::stod(row[4])).epsilon(1e-9));
+}
+
+namespace {
+
+/// Does the row of a table satisfy a rule as rules.csv writes it?
+bool satisfied(std::string rule, const std::map<std::string, std::string>& row) {
+  if (rule.front() == '(' && rule.back() == ')') rule = rule.substr(1, rule.size() - 2);
+  for (std::size_t at = 0, end = 0; at < rule.size(); at = end + 5) {
+    end = std::min(rule.find(" and ", at), rule.size());
+    const std::string condition = rule.substr(at, end - at);
+    std::istringstream words(condition);
+    std::string first, sign, second;
+    words >> first >> sign >> second;
+    const auto number = [&](const std::string& name) { return std::stod(row.at(name)); };
+    bool holds = false;
+    if (sign == "<") {  // 3 < x <= 7
+      std::string other, bound;
+      words >> other >> bound;
+      holds = number(second) > std::stod(first) && number(second) <= std::stod(bound);
+    } else if (sign == ">") {
+      holds = number(first) > std::stod(second);
+    } else if (sign == "<=") {
+      holds = number(first) <= std::stod(second);
+    } else {  // in {A, B}; not in {A, B}
+      const std::string levels = condition.substr(condition.find('{'));
+      holds = (levels.find(row.at(first)) != std::string::npos) == (sign == "in");
+    }
+    if (!holds) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("rules name fitted regions that are boxes, and rules.csv holds against partition.csv") {
+  // Regions by thresholds on two of five inputs and by a category; a line of its own in each.
+  const Workshop w;
+  Rng rng(2, 8);
+  std::string csv = "x1,x2,x3,x4,x5,c,y\n";
+  std::vector<std::map<std::string, std::string>> table;
+  for (int i = 0; i < 1500; ++i) {
+    std::map<std::string, std::string> row;
+    double x[5];
+    for (int j = 0; j < 5; ++j) {
+      x[j] = 10 * rng.uniform();
+      csv += (row["x" + std::to_string(j + 1)] = std::to_string(x[j])) + ",";
+    }
+    const bool vowel = rng.below(5) < 2;
+    row["c"] = vowel ? "A" : rng.below(2) ? "B" : "C";
+    double y = 20 + 2 * x[1];
+    if (x[1] > 6.2) y = vowel ? 3 * x[0] : -25 - x[2];
+    if (x[1] <= 6.2 && x[3] > 4) y = -5 - 2 * x[4];
+    csv += row["c"] + "," + std::to_string(y + 0.3 * rng.normal()) + "\n";
+    table.push_back(std::move(row));
+  }
+  w.write("t.csv", csv);
+  for (const std::string gate : {"softmax", "tree"}) {
+    CAPTURE(gate);
+    REQUIRE(w.run("train t.csv --target y --experts 4 --restarts 3 --gate " + gate + " -q -o m.moe").code ==
+            0);
+    REQUIRE(w.run("diagnose m.moe t.csv -q -o d").code == 0);
+    CHECK(json_of(w.read("d/summary.json"))["rules"]["fidelity"].get<double>() > 0.97);
+    const std::vector<std::string> partition = lines_of(w.read("d/partition.csv"));
+    REQUIRE(partition.size() == 1501);
+    std::istringstream rules(w.read("d/rules.csv"));
+    std::string line;
+    std::getline(rules, line);
+    for (int k = 1; std::getline(rules, line); ++k) {
+      const std::size_t open = line.find('"'), close = line.rfind('"');
+      std::string rule =
+          open == std::string::npos ? cells_of(line)[1] : line.substr(open + 1, close - open - 1);
+      CAPTURE(rule);
+      const std::vector<std::string> cells =
+          cells_of(open == std::string::npos ? line : "0,r" + line.substr(close + 1));
+      double both = 0, own = 0, all = 0;
+      for (std::size_t i = 0; i < table.size(); ++i) {
+        const bool in = cells_of(partition[i + 1])[1] == std::to_string(k), named = satisfied(rule, table[i]);
+        both += in && named, own += in, all += named;
+      }
+      CHECK(std::stod(cells[3]) == doctest::Approx(both / own).epsilon(1e-12));
+      CHECK(std::stod(cells[4]) == doctest::Approx(both / all).epsilon(1e-12));
+      CHECK(std::stod(cells[5]) == doctest::Approx(both / all / (own / 1500)).epsilon(1e-12));
+      CHECK(both / own > 0.95);
+      CHECK(both / all > 0.95);
+    }
+  }
 }
 
 TEST_CASE("names do no harm in the terminal") {

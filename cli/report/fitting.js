@@ -1,7 +1,10 @@
 // How the fit went: trace, starts, sizes that were tried.
 function drawTrace(width, trace, values) {
+  // Room for the labels: large sums that differ in their last digits are long.
+  const decimals = Math.min(9, Math.max(0, Math.ceil(-Math.log10((values[1] - values[0]) / 5 || 1))));
+  const longest = Math.max(...values.map(value => value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).length));
   return P.plot(plotOptions(width, Math.max(180, Math.min(280, width * 0.4)), {
-    marginLeft: 70, x: { label: "pass", ticks: Math.min(width / 90, trace.length - 1) }, y: { label: "log-likelihood", ticks: 5, domain: values },
+    marginLeft: Math.max(52, 20 + 6.6 * longest), x: { label: "pass", ticks: Math.min(width / 90, trace.length - 1) }, y: { label: "log-likelihood", ticks: 5, domain: values },
     marks: [P.line(trace.filter(t => t.log_likelihood >= values[0]), { x: "pass", y: "log_likelihood", stroke: "var(--accent)", strokeWidth: 1.8 })]
   }));
 }

@@ -14,7 +14,7 @@ function fact(label, value, hint) {
 
 function metricFacts(metrics) {
   const named = { nll: classes ? "mean −ln probability" : "mean −ln density", rmse: "RMSE", mae: "MAE", r2: "R²", coverage_90: "inside the 90 % interval",
-    crps: "CRPS", nll_grid: "nll of grid cells", accuracy: "accuracy", auc: "AUC", brier: "Brier", ece: "calibration error" };
+    crps: "CRPS", nll_grid: "nll of grid cells", accuracy: "accuracy", auc: "AUC", auc_error: "AUC, largest error", brier: "Brier", ece: "calibration error" };
   return Object.entries(named).filter(([key]) => typeof metrics[key] === "number")
     .map(([key, label]) => fact(label, /accuracy|coverage/.test(key) ? percent(metrics[key]) : number(metrics[key])));
 }
@@ -64,6 +64,7 @@ function typicalItem(item) {
 }
 
 function regionFigures(region, index) {
+  if (!(region.share > 0)) return [note("No row has any weight here.")];
   const lines = [];
   region.targets.forEach((of, j) => {
     const title = region.targets.length > 1 ? [name(of.target, 20), ": "] : null;
@@ -100,7 +101,7 @@ function card(region, index) {
       el("small", {}, ` ${number(region.effective_rows)} rows${region.dead ? " · idle" : ""}`)),
     bar, ruleOf(region), regionFigures(region, index));
   if (region.typical.length) add(box, el("h4", {}, "Typical there"), el("ul", {}, region.typical.map(typicalItem)));
-  else if (regionCount > 1) add(box, note("The inputs look as in the other regions."));
+  else if (regionCount > 1 && region.share > 0) add(box, note("The inputs look as in the other regions."));
   if (equations.length) add(box, el("h4", {}, "How the expert predicts"), equations);
   box.style.setProperty("--region", colour(region.region));
   return box;

@@ -100,8 +100,8 @@ class Diagnoser {
   /// label: the group of each row of the block, when labels were given.
   void add(const Block& block, const Prediction& prediction, std::span<const std::uint32_t> label = {});
   /// The same in two steps: measure() from any thread, then add() block by block in order; the bits are those
-  /// of the one step.
-  Part measure(const Block& block, const Prediction& prediction,
+  /// of the one step. rows: partition_rows() of the prediction.
+  Part measure(const Block& block, const Prediction& prediction, const std::vector<PartitionRow>& rows,
                std::span<const std::uint32_t> label = {}) const;
   void add(const Block& block, const Prediction& prediction, const Part& part);
   Diagnosis diagnosis(const Compute& compute = {}) const;

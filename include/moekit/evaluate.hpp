@@ -19,13 +19,14 @@ struct Metrics {
   // classification
   double accuracy = 0, log_loss = 0, brier = 0, ece = 0;
   std::optional<double> auc;  ///< two classes
+  double auc_error = 0;       ///< auc is at most this far off; 0: exact, as with up to 2^20 rows
   /// Of several targets: each by itself. Then nll above is joint, and the other figures above are not used.
   std::vector<Metrics> targets;
   std::string target;  ///< its name
 };
 
-/// Adds up metrics block by block (streams); rows without a target or without weight are passed over. Memory
-/// is bounded but for two classes, where the area under the curve keeps three numbers a row.
+/// Adds up metrics block by block (streams) in bounded memory; rows without a target or without weight are
+/// passed over.
 class Evaluator {
  public:
   explicit Evaluator(const Model& model);

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "moekit/block.hpp"
+
 namespace moekit {
 
 /// A row without a label.
@@ -80,6 +82,10 @@ class RoutingTally {
   RoutingTally(std::size_t experts, std::size_t picks, std::vector<std::string> labels = {});
   /// Errors: Errc::internal for indices and lengths that do not fit.
   void add(const RoutedRow& row);
+  /// The same for a block of rows that each go to one expert, in a fraction of the time: `pick` by row,
+  /// `probability` column by column, expert by expert; `entropy` of each row; `label` of each row or empty.
+  void add_single(std::span<const uword> pick, std::span<const double> probability,
+                  std::span<const double> entropy, std::span<const std::uint32_t> label);
   /// Errors: Errc::internal when the other is of other experts, picks or labels.
   void merge(const RoutingTally& later);
   RoutingReport report() const;
@@ -89,6 +95,7 @@ class RoutingTally {
  private:
   void add_probability(const RoutedRow& row);
   void add_margin(const RoutedRow& row);
+  void count_margin(double margin);
 
   std::size_t experts_, picks_;
   std::vector<std::string> labels_;

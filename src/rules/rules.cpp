@@ -223,6 +223,8 @@ void RuleFinder::add(const Block& block, const Prediction& prediction) {
     row.weight = block.weight ? block.weight[i] : 1.0;
     if (!s.sample.wants(row.key) || !(row.weight > 0)) continue;
     row.region = static_cast<std::uint32_t>(prediction.region(i));
+    row.numeric.reserve(numeric);
+    row.levels.reserve(categorical);
     for (uword j = 0; j < numeric; ++j) row.numeric.push_back(block.numeric_column(j)[i]);
     for (uword j = 0; j < categorical; ++j) row.levels.push_back(block.level_column(j)[i]);
     s.sample.add(std::move(row));

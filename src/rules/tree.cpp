@@ -109,10 +109,9 @@ void try_levels(const Histogram& h, const Node& node, std::size_t input, Best& b
   }
 }
 
-Node make_node(const RowTable& table, std::vector<std::uint32_t> rows, int parent, int depth) {
+Node make_node(const RowTable& table, std::vector<std::uint32_t> rows, int parent) {
   Node node;
   node.parent = parent;
-  node.depth = depth;
   node.weight.assign(table.regions, 0.0);
   for (const std::uint32_t i : rows) node.weight[table.region[i]] += table.weight[i];
   node.rows = std::move(rows);
@@ -142,25 +141,44 @@ std::uint32_t Node::majority() const {
   return static_cast<std::uint32_t>(std::max_element(weight.begin(), weight.end()) - weight.begin());
 }
 
-std::vector<Node> grow_tree(const RowTable& table, int depth) {
+namespace {
+
+/// More tests than this on a path only chase single levels.
+constexpr int kMostTests = 8;
+
+/// Is the input, a category, tested above the node's own test?
+bool tested_above(const RowTable& table, const std::vector<Node>& tree, std::size_t node, std::size_t input) {
+  if (table.inputs[input].numeric()) return false;
+  for (int at = tree[node].parent; at >= 0; at = tree[at].parent)
+    if (tree[at].split.input == input) return true;
+  return false;
+}
+
+}  // namespace
+
+std::vector<Node> grow_tree(const RowTable& table, int conditions) {
   std::vector<std::uint32_t> all(table.rows());
   std::iota(all.begin(), all.end(), 0);
-  std::vector<Node> tree = {make_node(table, std::move(all), -1, 0)};
+  std::vector<Node> tree = {make_node(table, std::move(all), -1)};
   for (std::size_t n = 0; n < tree.size(); ++n) {
     const double total = tree[n].total();
-    if (tree[n].depth == depth || !(total > 0)) continue;
+    if (tree[n].conditions == conditions || tree[n].tests == kMostTests || !(total > 0)) continue;
     const double here = squares(tree[n].weight) / total, impurity = total - here;
     const Best best = best_split(table, tree[n]);
     if (!(best.purity - here > kLeastGain * impurity) || !(impurity > 0)) continue;
     std::vector<std::uint32_t> left, right;
     const auto& code = table.inputs[best.split.input].code;
     for (const std::uint32_t i : tree[n].rows) (best.split.goes_left(code[i]) ? left : right).push_back(i);
-    const int next = tree[n].depth + 1, parent = static_cast<int>(n);
+    const int parent = static_cast<int>(n);
     tree[n].split = best.split;
     tree[n].left = static_cast<int>(tree.size());
     tree[n].right = tree[n].left + 1;
-    tree.push_back(make_node(table, std::move(left), parent, next));
-    tree.push_back(make_node(table, std::move(right), parent, next));
+    const int more = tested_above(table, tree, n, best.split.input) ? 0 : 1;
+    for (std::vector<std::uint32_t>* rows : {&left, &right}) {
+      tree.push_back(make_node(table, std::move(*rows), parent));
+      tree.back().tests = tree[n].tests + 1;
+      tree.back().conditions = tree[n].conditions + more;
+    }
   }
   return tree;
 }

@@ -16,14 +16,14 @@ struct Split {
 struct Node {
   Split split;
   int parent = -1, left = -1, right = -1;  // left < 0: a leaf
-  int depth = 0;
+  int tests = 0, conditions = 0;           // on the path; tests of one category together are one condition
   std::vector<std::uint32_t> rows;
   std::vector<double> weight;  // by region
   double total() const;
   std::uint32_t majority() const;
 };
 
-/// A classification tree by Gini's index, at most `depth` tests deep. Node 0 is the root.
-std::vector<Node> grow_tree(const RowTable& table, int depth);
+/// A classification tree by Gini's index, with at most so many conditions on a path. Node 0 is the root.
+std::vector<Node> grow_tree(const RowTable& table, int conditions);
 
 }  // namespace moekit::rules

@@ -583,7 +583,12 @@ def number_text(text, order):
 
 
 def split_rule(text):
-    """Conditions of a rule: `and` between them, none inside braces or parentheses."""
+    """Conditions of a rule: `and` between them, none inside braces or parentheses. A rule that would look like
+    a formula stands in parentheses as a whole."""
+    if re.match(r"\([=+@-]", text) and text.endswith(")") and not text.endswith(" or missing)"):
+        depths = [text[: at + 1].count("(") - text[: at + 1].count(")") for at in range(len(text))]
+        if min(depths[:-1]) > 0:
+            text = text[1:-1]
     parts, depth, begin = [], 0, 0
     for at, letter in enumerate(text):
         depth += (letter in "{(") - (letter in "})")
