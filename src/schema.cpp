@@ -7,6 +7,7 @@
 #include <numeric>
 #include <unordered_set>
 
+#include "number_range.hpp"
 #include "simd/statistics.hpp"
 
 namespace moekit {
@@ -57,22 +58,13 @@ struct Numbers {
   }
 };
 
-struct Range {
-  double min = std::numeric_limits<double>::infinity();
-  double max = -std::numeric_limits<double>::infinity();
-  // Halves first, so that the largest numbers do not overflow.
-  double centre() const { return min / 2 + max / 2; }
-  double half() const { return std::max(max - centre(), centre() - min); }
-  bool empty() const { return min > max; }
-};
-
 /// Least and greatest present value of each column.
-std::vector<Range> ranges(const Source& source, const Numbers& numbers, const Compute& compute) {
+std::vector<NumberRange> ranges(const Source& source, const Numbers& numbers, const Compute& compute) {
   const std::size_t lanes = std::min(kLanes, source.blocks());
   const uword columns = numbers.count();
-  std::vector<std::vector<Range>> of_lane(lanes);
+  std::vector<std::vector<NumberRange>> of_lane(lanes);
   parallel_for(lanes, compute, [&](std::size_t lane) {
-    std::vector<Range> found(columns);
+    std::vector<NumberRange> found(columns);
     BlockData buffer;
     for (std::size_t i = lane * source.blocks() / lanes; i < (lane + 1) * source.blocks() / lanes; ++i) {
       const Block block = source.read(i, buffer);
@@ -81,7 +73,7 @@ std::vector<Range> ranges(const Source& source, const Numbers& numbers, const Co
     }
     of_lane[lane] = std::move(found);
   });
-  std::vector<Range> result(columns);
+  std::vector<NumberRange> result(columns);
   for (uword j = 0; j < columns; ++j)
     for (const auto& found : of_lane) {
       result[j].min = std::min(result[j].min, found[j].min);
@@ -97,8 +89,8 @@ struct Moments {
 /// Weighted moments. With z = (x - centre) / half in [-1, 1] neither an offset of 1e9 nor a scale of 1e300 or
 /// 1e-300 costs digits. Where the mean of z is many standard deviations from zero, a second pass sums squares
 /// around it.
-std::vector<Moments> moments(const Source& source, const Numbers& numbers, const std::vector<Range>& range,
-                             const Compute& compute) {
+std::vector<Moments> moments(const Source& source, const Numbers& numbers,
+                             const std::vector<NumberRange>& range, const Compute& compute) {
   const uword columns = numbers.count();
   const auto pass = [&](const std::vector<double>& mean) {
     std::vector<double> total(3 * columns, 0.0);
@@ -283,10 +275,14 @@ std::uint64_t text_hash(std::uint64_t h, std::string_view text) {
   return mix(h + 0x9E3779B97F4A7C15u);
 }
 
-void measure_numbers(Schema& schema, const Source& source, const Compute& compute) {
+Numbers numbers_of(const Schema& schema) {
   const bool numeric = !schema.target.name.empty() && schema.target.task != Task::classification;
-  const Numbers numbers{schema.numeric_inputs(), numeric ? schema.targets() : 0};
-  const std::vector<Range> range = ranges(source, numbers, compute);
+  return {schema.numeric_inputs(), numeric ? schema.targets() : 0};
+}
+
+void measure_numbers(Schema& schema, const Source& source, const Compute& compute,
+                     const std::vector<NumberRange>& range) {
+  const Numbers numbers = numbers_of(schema);
   const std::vector<Moments> moment = moments(source, numbers, range, compute);
   for (Column& column : schema.inputs) {
     if (column.kind != ColumnKind::numeric) continue;
@@ -311,6 +307,11 @@ void measure_numbers(Schema& schema, const Source& source, const Compute& comput
 }  // namespace
 
 void measure(Schema& schema, const Source& source, const Compute& compute) {
+  measure(schema, source, compute, ranges(source, numbers_of(schema), compute));
+}
+
+void measure(Schema& schema, const Source& source, const Compute& compute,
+             const std::vector<NumberRange>& range) {
   const std::vector<double> weights = level_weights(schema, source, compute);
   schema.rows = static_cast<std::uint64_t>(weights.back());
   schema.total_weight = weights[weights.size() - 2];
@@ -328,7 +329,7 @@ void measure(Schema& schema, const Source& source, const Compute& compute) {
       column.missing = column.shares.back();
     }
   schema.target.shares = shares(schema.target.labels.size());
-  measure_numbers(schema, source, compute);
+  measure_numbers(schema, source, compute, range);
   for (uword j = 0; j < schema.targets(); ++j) {
     Target& target = schema.target_at(j);
     target.distinct = 0;

@@ -21,9 +21,9 @@ Block MemorySource::read(std::size_t i, BlockData&) const { return blocks_[i].vi
 
 namespace {
 
-template <class T>
-void copy_columns(const T* from, uword from_rows, uword from_row, std::vector<T>& to, uword to_rows,
-                  uword to_row) {
+template <class Data>
+void copy_columns(const typename Data::value_type* from, uword from_rows, uword from_row, Data& to,
+                  uword to_rows, uword to_row) {
   const uword columns = to.size() / to_rows;
   for (uword j = 0; j < columns; ++j) to[j * to_rows + to_row] = from[j * from_rows + from_row];
 }

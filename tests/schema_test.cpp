@@ -38,7 +38,8 @@ MemorySource source_of(const std::vector<double>& x, const std::vector<double>& 
     };
     BlockData block;
     block.rows = end - begin;
-    block.numeric = part(x);
+    const std::vector<double> inputs = part(x);
+    block.numeric.assign(inputs.begin(), inputs.end());
     block.target = part(y);
     block.weight = part(w);
     source.push(std::move(block));

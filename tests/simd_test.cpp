@@ -7,6 +7,7 @@
 #include "fit_helpers.hpp"
 #include "moekit/rng.hpp"
 #include "simd/layer.hpp"
+#include "simd/lines.hpp"
 #include "simd/neurons.hpp"
 #include "simd/products.hpp"
 #include "simd/statistics.hpp"
@@ -434,4 +435,42 @@ TEST_CASE("extremes and scaled sums are those of plain loops, and pass over what
     same(simd::scaled_sums(x.data(), w.data(), n, 38, 9, 0.25), plain);
     same(simd::scaled_sums(x.data(), nullptr, n, 38, 9, 0.25), even);
   }
+}
+
+TEST_CASE("plain lines are those that a plain loop finds") {
+  const auto naive = [](const std::string& text, std::size_t most) {
+    simd::PlainLines found;
+    for (std::size_t begin = 0; found.lines < most;) {
+      const std::size_t feed = text.find('\n', begin);
+      if (feed == std::string::npos || static_cast<unsigned char>(text[begin]) <= ' ') break;
+      if (text.substr(begin, feed - begin).find('"') != std::string::npos) break;
+      begin = feed + 1;
+      ++found.lines;
+      found.bytes = begin;
+    }
+    return found;
+  };
+  Rng rng(5, 1);
+  std::size_t whole = 0, cut = 0;
+  for (int trial = 0; trial < 3000; ++trial) {
+    // Mostly plain characters; what ends the plain lines is rare enough for several vectors of them.
+    const std::string some = trial % 2 ? "aaaa,,11..\xC3\n\n" : "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n";
+    const std::string rare = " \t\r\"\n";
+    std::string text;
+    const std::uint64_t size = rng.below(400);
+    for (std::uint64_t i = 0; i < size; ++i) {
+      const bool odd = rng.below(150) == 0;
+      const std::string& from = odd ? rare : some;
+      text += from[rng.below(from.size())];
+      if (!odd && text.size() > 1 && text.ends_with("\n\n")) text.back() = 'b';
+    }
+    const std::size_t most = 1 + rng.below(40);
+    const simd::PlainLines right = naive(text, most), got = simd::plain_lines(text.data(), text.size(), most);
+    REQUIRE(got.lines == right.lines);
+    REQUIRE(got.bytes == right.bytes);
+    whole += right.lines == most;
+    cut += right.lines > 0 && right.lines < most;
+  }
+  CHECK(whole > 100);
+  CHECK(cut > 100);
 }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "moekit/matrix.hpp"
+#include "moekit/page_allocator.hpp"
 
 namespace moekit {
 
@@ -37,7 +38,7 @@ struct Block {
 struct BlockData {
   std::uint64_t first = 0;
   uword rows = 0;
-  std::vector<double> numeric;                    ///< rows x numeric inputs, column by column
+  PagedNumbers numeric;                           ///< rows x numeric inputs, column by column
   std::vector<std::uint32_t> levels;              ///< rows x categorical inputs, column by column
   std::vector<double> target;                     ///< rows x targets, column by column, or empty
   std::vector<double> weight;                     ///< rows, or empty

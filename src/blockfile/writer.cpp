@@ -54,7 +54,7 @@ void Writer::write(const std::string& bytes) {
 bool Writer::number_of(std::string_view cell, const csv::RawRows& raw, double& value) const {
   const char decimal = input_.format().decimal;
   const char* const begin = cell.data();
-  if (!cell.empty() && begin >= raw.bytes.data() && begin < raw.bytes.data() + raw.size &&
+  if (!cell.empty() && begin >= raw.text && begin < raw.text + raw.size &&
       csv::parse_number_fast(begin, decimal, value) == begin + cell.size())
     return true;
   return csv::parse_number(cell, decimal, value) == csv::NumberStatus::number;

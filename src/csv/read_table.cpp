@@ -259,7 +259,7 @@ Table TableReader::finish(TablePass& pass) {
     std::unique_ptr<blocks::BlockRows> stored(dynamic_cast<blocks::BlockRows*>(input_.release()));
     table.on_file = std::make_shared<blocks::StreamSource>(std::move(stored), schema, pass.used_of_piece);
   }
-  measure(schema, table.rows(), compute_);
+  measure(schema, table.rows(), compute_, pass.ranges);
   add_notes(table, pass, levels);
   return table;
 }

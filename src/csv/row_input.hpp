@@ -45,11 +45,12 @@ struct ParsedRows {
 
 /// Rows as they are stored, cut off the file but not read yet.
 struct RawRows {
-  std::vector<char> bytes;  ///< room; `size` of them count, and padding follows
-  std::size_t size = 0;
-  std::uint64_t line = 1;   ///< of text: the number of its first line
-  std::uint64_t first = 0;  ///< number of its first row, from 0
-  std::uint64_t block = 0;  ///< of a block file: which block
+  std::shared_ptr<const std::vector<char>> buffer;  ///< of text: holds it, and more
+  const char* text = nullptr;                       ///< in the buffer; more text or padding follows
+  std::size_t size = 0;                             ///< of the text
+  std::uint64_t line = 1;                           ///< of text: the number of its first line
+  std::uint64_t first = 0;                          ///< number of its first row, from 0
+  std::uint64_t block = 0;                          ///< of a block file: which block
   bool has_nul = false;
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "message.hpp"
+#include "simd/statistics.hpp"
 
 namespace moekit::csv {
 
@@ -13,8 +14,8 @@ namespace {
 constexpr std::size_t kDistinctKept = 21;  // one more than a note about classification asks for
 
 /// Closes the gaps that a block with fewer rows than room leaves between its columns.
-template <class T>
-void shrink_columns(std::vector<T>& data, uword columns, uword rows) {
+template <class Data>
+void shrink_columns(Data& data, uword columns, uword rows) {
   for (uword j = 1; j < columns; ++j)
     std::copy_n(data.begin() + static_cast<std::ptrdiff_t>(j * kBlockRows), rows,
                 data.begin() + static_cast<std::ptrdiff_t>(j * rows));
@@ -71,6 +72,7 @@ TablePass::TablePass(RowInput& input, const Roles& roles, std::vector<ColumnStat
     uses_[roles.carried[k]] = CellUse::text;
     carried_at_[roles.carried[k]].push_back(k);
   }
+  ranges.resize(numeric_ + 1 + roles.further_targets.size());
   number_at_.assign(columns, kNoColumn);
   std::size_t numbers = 0;
   for (std::size_t c = 0; c < columns; ++c)
@@ -105,7 +107,42 @@ void TablePass::run(const Compute& compute) {
 void TablePass::add(const ParsedRows& parsed) {
   now_ = &parsed;
   const std::uint64_t before = rows + n_;
-  for (row_ = 0; row_ < parsed.rows; ++row_) {
+  if (all_are_used(parsed))
+    add_all();
+  else
+    add_each();
+  used_of_piece.push_back(static_cast<std::uint32_t>(rows + n_ - before));
+}
+
+/// Whether nothing but numbers stands in the rows, and none that has to be there is missing.
+bool TablePass::all_are_used(const ParsedRows& parsed) const {
+  if (!parsed.cells.empty() || categorical_ > 0 || count_target_ || roles_.weights != kNoColumn ||
+      target_.kind == ColumnKind::categorical)
+    return false;
+  const auto complete = [&](std::size_t column) {
+    if (column == kNoColumn) return true;
+    const double* const cells = parsed.column(number_at_[column]);
+    return std::none_of(cells, cells + parsed.rows, [](double v) { return std::isnan(v); });
+  };
+  return complete(roles_.target) && complete(roles_.offset) &&
+         std::all_of(roles_.further_targets.begin(), roles_.further_targets.end(), complete);
+}
+
+void TablePass::add_all() {
+  rows_read += now_->rows;
+  if (roles_.target != kNoColumn)
+    for (row_ = 0; row_ < now_->rows && target_values.size() < kDistinctKept; ++row_)
+      note_target_value(number(roles_.target));
+  for (uword first = 0; first < now_->rows;) {
+    const uword count = std::min(now_->rows - first, kBlockRows - n_);
+    take_numbers(first, count);
+    first += count;
+    if (n_ == kBlockRows) end_block();
+  }
+}
+
+void TablePass::add_each() {
+  for (row_ = 0; row_ < now_->rows; ++row_) {
     ++rows_read;
     if (!row_is_used()) continue;
     take_cells();
@@ -113,39 +150,47 @@ void TablePass::add(const ParsedRows& parsed) {
       refuse_number(roles_.offset, "every row needs an offset");
     used_.push_back(row_);
     if (slot() < kBlockRows) continue;
-    take_numbers();
+    take_used();
     end_block();
   }
-  take_numbers();
-  used_of_piece.push_back(static_cast<std::uint32_t>(rows + n_ - before));
+  take_used();
 }
 
 /// Copies the numbers of the used rows into the block.
-void TablePass::take_numbers() {
-  if (used_.empty()) return;
-  const uword first = used_.front(), count = used_.size();
-  const bool together = used_.back() - first + 1 == count;
-  const auto take = [&](std::size_t column, std::vector<double>& to, uword place) {
-    const double* const from = now_->column(number_at_[column]);
-    double* const out = to.data() + place * kBlockRows + n_;
-    if (together)
-      std::copy_n(from + first, count, out);
-    else
-      for (uword i = 0; i < count; ++i) out[i] = from[used_[i]];
-    return static_cast<std::uint64_t>(
-        std::count_if(out, out + count, [](double v) { return !std::isnan(v); }));
+void TablePass::take_used() {
+  for (std::size_t i = 0; i < used_.size();) {
+    std::size_t end = i + 1;
+    while (end < used_.size() && used_[end] == used_[end - 1] + 1) ++end;
+    take_numbers(used_[i], end - i);
+    i = end;
+  }
+  used_.clear();
+}
+
+/// Copies the numbers of rows that follow each other into the block.
+void TablePass::take_numbers(uword first, uword count) {
+  const auto take = [&](std::size_t column, auto& to, uword place) {
+    const double* const from = now_->column(number_at_[column]) + first;
+    std::copy_n(from, count, to.data() + place * kBlockRows + n_);
+    return from;
+  };
+  const auto look_at = [&](const double* cells, NumberRange& range) {
+    simd::extremes(cells, count, range.min, range.max);
   };
   for (ColumnState& input : inputs_)
-    if (input.kind == ColumnKind::numeric)
-      input.tally.numbers += take(input.column, block_.numeric, input.index);
+    if (input.kind == ColumnKind::numeric) {
+      const double* const cells = take(input.column, block_.numeric, input.index);
+      look_at(cells, ranges[input.index]);
+      input.tally.numbers += static_cast<std::uint64_t>(
+          std::count_if(cells, cells + count, [](double v) { return !std::isnan(v); }));
+    }
   if (roles_.target != kNoColumn && target_.kind == ColumnKind::numeric)
-    take(roles_.target, block_.target, 0);
+    look_at(take(roles_.target, block_.target, 0), ranges[numeric_]);
   for (std::size_t j = 0; j < roles_.further_targets.size(); ++j)
-    take(roles_.further_targets[j], block_.target, j + 1);
+    look_at(take(roles_.further_targets[j], block_.target, j + 1), ranges[numeric_ + j + 1]);
   if (roles_.weights != kNoColumn) take(roles_.weights, block_.weight, 0);
   if (roles_.offset != kNoColumn) take(roles_.offset, block_.offset, 0);
   n_ += count;
-  used_.clear();
 }
 
 void TablePass::end_block() {
@@ -225,10 +270,14 @@ bool TablePass::take_target() {
     return true;
   }
   check_count(roles_.target, value);
+  note_target_value(value);
+  return true;
+}
+
+void TablePass::note_target_value(double value) {
   if (target_values.size() < kDistinctKept &&
       std::find(target_values.begin(), target_values.end(), value) == target_values.end())
     target_values.push_back(value);
-  return true;
 }
 
 void TablePass::check_count(std::size_t column, double value) const {

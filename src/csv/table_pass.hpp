@@ -6,6 +6,7 @@
 #include "disguise.hpp"
 #include "levels.hpp"
 #include "moekit/csv.hpp"
+#include "number_range.hpp"
 #include "roles.hpp"
 #include "row_input.hpp"
 
@@ -61,19 +62,25 @@ class TablePass {
 
   std::uint64_t rows = 0;  ///< used
   std::uint64_t rows_read = 0, without_target = 0, without_weight = 0;
+  std::vector<NumberRange> ranges;    ///< of the numeric inputs, then of numeric targets, over the used rows
   std::vector<double> target_values;  ///< the first different values of a numeric target
   /// Of every piece of the file: how many rows of it are used.
   std::vector<std::uint32_t> used_of_piece;
 
  private:
   void add(const ParsedRows& rows);
-  void take_numbers();
+  bool all_are_used(const ParsedRows& rows) const;
+  void add_all();
+  void add_each();
+  void take_used();
+  void take_numbers(uword first, uword count);
   void begin_block();
   void end_block();
   bool row_is_used();
   double number(std::size_t column) const { return now_->column(number_at_[column])[row_]; }
   uword slot() const { return n_ + used_.size(); }
   bool take_target();
+  void note_target_value(double value);
   bool take_further_targets();
   void check_count(std::size_t column, double value) const;
   void take_cells();

@@ -6,6 +6,7 @@
 #include "header.hpp"
 #include "message.hpp"
 #include "number.hpp"
+#include "simd/lines.hpp"
 
 namespace moekit::csv {
 
@@ -41,7 +42,7 @@ class TextParser final : public RowParser {
   }
 
   const ParsedRows& parse(const RawRows& raw) override {
-    scanner_.set_text(raw.bytes.data(), raw.size, raw.line, true, raw.has_nul);
+    scanner_.set_text(raw.text, raw.size, raw.line, true, raw.has_nul);
     rows_.cells.clear();
     uword n = 0;
     for (; scanner_.next(n); ++n) {
@@ -65,13 +66,13 @@ TextRows::TextRows(const std::string& path, bool restartable)
     : RowInput(path == "-" ? "standard input" : path),
       input_(path, restartable),
       scanner_(file_),
-      buffer_(kChunk + kPadding, '\n') {
+      buffers_{std::make_shared<std::vector<char>>(kChunk + kPadding, '\n')} {
   begin();
 }
 
 /// From the first byte on. Skips the byte-order mark of UTF-8 and refuses those of other encodings.
 void TextRows::begin() {
-  position_ = end_ = buffer_.data();
+  position_ = end_ = buffers_.front()->data();
   quote_ = nullptr;
   at_end_ = has_nul_ = false;
   line_ = 1;
@@ -108,24 +109,38 @@ void TextRows::read_names() {
   RawRows header;
   take_rows(header, 1);
   row_ = 0;
-  scanner_.set_text(header.bytes.data(), header.size, header.line, true, header.has_nul);
+  scanner_.set_text(header.text, header.size, header.line, true, header.has_nul);
   names_ = read_header(scanner_);
 }
 
-/// Moves what is left to the front and reads more behind it; false when nothing more comes.
+/// A buffer that no piece of text stands in, by its place.
+std::size_t TextRows::free_buffer() {
+  const auto free =
+      std::find_if(buffers_.begin(), buffers_.end(), [](const auto& each) { return each.use_count() == 1; });
+  const auto place = static_cast<std::size_t>(free - buffers_.begin());
+  if (free == buffers_.end())
+    buffers_.push_back(std::make_shared<std::vector<char>>(kChunk + kPadding, '\n'));
+  return place;
+}
+
+/// Moves what is left to the front of a buffer and reads more behind it; false when nothing more comes.
 bool TextRows::refill() {
   if (at_end_) return false;
   const auto left = static_cast<std::size_t>(end_ - position_);
-  std::memmove(buffer_.data(), position_, left);
-  if (left + kPadding >= buffer_.size()) buffer_.resize(2 * buffer_.size());
-  const std::size_t room = buffer_.size() - kPadding - left;
-  const std::size_t got = input_.read(buffer_.data() + left, room);
+  const auto taken = static_cast<std::size_t>(position_ - buffers_.front()->data());
+  const std::size_t place = free_buffer();
+  std::vector<char>& buffer = *buffers_[place];
+  if (left + kPadding >= buffer.size()) buffer.resize(2 * (left + kPadding));
+  std::memmove(buffer.data(), buffers_.front()->data() + taken, left);
+  std::swap(buffers_.front(), buffers_[place]);
+  const std::size_t room = buffer.size() - kPadding - left;
+  const std::size_t got = input_.read(buffer.data() + left, room);
   at_end_ = got < room;
-  has_nul_ = has_nul_ || (got > 0 && std::memchr(buffer_.data() + left, 0, got));
-  position_ = buffer_.data();
+  has_nul_ = has_nul_ || (got > 0 && std::memchr(buffer.data() + left, 0, got));
+  position_ = buffer.data();
   end_ = position_ + left + got;
   quote_ = nullptr;
-  std::memset(buffer_.data() + left + got, '\n', kPadding);
+  std::memset(buffer.data() + left + got, '\n', kPadding);
   return got > 0;
 }
 
@@ -191,6 +206,7 @@ bool TextRows::rows_follow(std::size_t from) {
 }
 
 bool TextRows::take_rows(RawRows& raw, uword most) {
+  raw.buffer.reset();  // it may be read into again
   const bool one_column = names_.size() == 1;
   std::size_t done = 0;  // bytes of whole rows
   uword rows = 0;
@@ -198,6 +214,14 @@ bool TextRows::take_rows(RawRows& raw, uword most) {
   while (rows < most) {
     if (position_ + done >= end_) {
       if (!refill()) break;
+      continue;
+    }
+    const simd::PlainLines plain =
+        simd::plain_lines(position_ + done, static_cast<std::size_t>(end_ - position_) - done, most - rows);
+    if (plain.lines > 0) {
+      rows += plain.lines;
+      lines += plain.lines;
+      done += plain.bytes;
       continue;
     }
     RowEnd row = row_end(position_ + done);
@@ -222,9 +246,8 @@ bool TextRows::take_rows(RawRows& raw, uword most) {
     done = static_cast<std::size_t>(row.end - position_);
     rows += !row.blank || one_column;
   }
-  if (raw.bytes.size() < done + kPadding) raw.bytes.resize(done + done / 2 + kPadding);
-  std::copy_n(position_, done, raw.bytes.data());
-  std::memset(raw.bytes.data() + done, '\n', kPadding);
+  raw.buffer = buffers_.front();
+  raw.text = position_;
   raw.size = done;
   raw.line = line_;
   raw.first = row_;

@@ -35,6 +35,7 @@ class TextRows final : public RowInput {
   };
 
   void begin();
+  std::size_t free_buffer();
   bool refill();
   bool take_rows(RawRows& raw, uword most);
   RowEnd row_end(const char* begin);
@@ -43,7 +44,8 @@ class TextRows final : public RowInput {
 
   TextInput input_;
   RowScanner scanner_;
-  std::vector<char> buffer_;
+  // The text from position_ on stands in the first; pieces that were cut off share them.
+  std::vector<std::shared_ptr<std::vector<char>>> buffers_;
   const char* position_ = nullptr;
   const char* end_ = nullptr;    // a line feed stands here, and padding after it
   const char* quote_ = nullptr;  // the first one from where it was looked for last; end_: none; null: unknown
