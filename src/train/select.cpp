@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "moekit/error.hpp"
+#include "train/arrange.hpp"
 #include "train/grow.hpp"
 #include "train/outliers.hpp"
 #include "train/starts.hpp"
@@ -68,8 +69,8 @@ std::vector<std::string> kinds_of_starts(const SearchTask& task, const Mixture& 
 /// A tree of regions that a flat gate has found: a poor cut near the root is hard to mend later, while a flat
 /// gate moves all regions at once.
 void fit_flat_first(Mixture& mixture, const SearchTask& task, const Source& rows, const Compute& compute,
-                    const std::vector<std::uint32_t>& region, const Watch& watch) {
-  constexpr int kFlatPasses = 60, kGatePasses = 5;
+                    const StartData& data, const std::vector<std::uint32_t>& region, const Watch& watch) {
+  constexpr int kFlatPasses = 60, kGatePasses = 8;
   Candidate flat{{}, mixture, {}};
   const GateShape shape{mixture.count(), mixture.gate_basis.groups()};
   flat.mixture.gate = Value<GateFamily>(make_gate("softmax", shape));
@@ -77,6 +78,11 @@ void fit_flat_first(Mixture& mixture, const SearchTask& task, const Source& rows
   run(flat, task, rows, compute, kFlatPasses, watch);
   mixture.experts = flat.mixture.experts;
   const mat shares = responsibilities(flat.mixture, task.schema, rows);
+  Arrangement tree = arrange_experts(data.x, shares);
+  for (Field& field : mixture.gate->fields()) {
+    if (field.name == "place") std::ranges::copy(tree.place, field.values.begin());
+    if (field.name == "depth") std::ranges::copy(tree.depth, field.values.begin());
+  }
   PassSums sums;
   for (int pass = 0; pass < kGatePasses; ++pass) {
     given_pass(mixture, task.schema, rows, compute, shares, sums);
@@ -114,7 +120,7 @@ std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototy
       else if (drawn)
         region = draw_start(kinds[i], data, prototype.count(), Rng(task.options.seed, 1 + i));
       if (drawn && hierarchy)
-        fit_flat_first(c.mixture, task, rows, own, region, watch);
+        fit_flat_first(c.mixture, task, rows, own, data, region, watch);
       else
         fit_regions(c.mixture, task, rows, own, region);
     }
