@@ -23,6 +23,7 @@
 #include "moekit/flags.hpp"
 #include "moekit/gate.hpp"
 #include "moekit/gradient.hpp"
+#include "moekit/held_rows.hpp"
 #include "moekit/layer.hpp"
 #include "moekit/mapped.hpp"
 #include "moekit/model.hpp"
