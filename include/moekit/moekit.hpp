@@ -20,6 +20,7 @@
 #include "moekit/experts.hpp"
 #include "moekit/explain.hpp"
 #include "moekit/fit.hpp"
+#include "moekit/fit_identity.hpp"
 #include "moekit/flags.hpp"
 #include "moekit/gate.hpp"
 #include "moekit/gradient.hpp"
