@@ -13,14 +13,24 @@
 
 namespace moekit::cli {
 
-void add_checkpoint(CLI::App& command, CheckpointArgs& args) {
-  const std::string group = "Output";
-  command
-      .add_option("--checkpoint", args.path,
-                  "file that keeps how far the fit is, for --resume; removed when the model is written "
-                  "(default: none)")
+namespace {
+
+constexpr const char* kGroup = "Output";
+
+}  // namespace
+
+void add_checkpoint_file(CLI::App& command, CheckpointArgs& args, const std::string& of_file,
+                         const std::string& of_resume) {
+  command.add_option("--checkpoint", args.path, of_file + " (default: none)")
       ->type_name("FILE")
-      ->group(group);
+      ->group(kGroup);
+  command.add_flag("--resume", args.resume, of_resume + "; same data and options")->group(kGroup);
+}
+
+void add_checkpoint(CLI::App& command, CheckpointArgs& args) {
+  add_checkpoint_file(command, args,
+                      "file that keeps how far the fit is, for --resume; removed when the model is written",
+                      "go on from the checkpoint of an interrupted fit, to the very same model");
   command
       .add_option("--checkpoint-every", args.every,
                   "when it is written: after so much time (30s, 5m, 2h), or so many passes over rows (50)")
@@ -34,12 +44,7 @@ void add_checkpoint(CLI::App& command, CheckpointArgs& args) {
         return std::string();
       })
       ->capture_default_str()
-      ->group(group);
-  command
-      .add_flag("--resume", args.resume,
-                "go on from the checkpoint of an interrupted fit, to the very same model; same data and "
-                "options")
-      ->group(group);
+      ->group(kGroup);
 }
 
 FitCheckpoint::Pace parse_pace(const std::string& text) {

@@ -17,6 +17,9 @@ struct CheckpointArgs {
   bool every_given = false, resume = false;
 };
 void add_checkpoint(CLI::App& command, CheckpointArgs& args);
+/// The same without --checkpoint-every, with texts of its own.
+void add_checkpoint_file(CLI::App& command, CheckpointArgs& args, const std::string& of_file,
+                         const std::string& of_resume);
 
 /// "30s", "5m" or "2h": seconds; "50": passes. Errors: Errc::usage.
 FitCheckpoint::Pace parse_pace(const std::string& text);

@@ -1,11 +1,17 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 
 #include "app.hpp"
+#include "checkpointing.hpp"
+#include "cv_checkpoint.hpp"
 #include "cv_table.hpp"
 #include "folds.hpp"
+#include "interrupt.hpp"
 #include "moekit/error.hpp"
+#include "moekit/fit_identity.hpp"
 #include "output.hpp"
 #include "text.hpp"
 #include "training_table.hpp"
@@ -23,6 +29,7 @@ struct CvArgs {
   bool folds_given = false;
   std::string group, fold_column;
   bool json = false;
+  CheckpointArgs checkpoint;
 };
 
 /// The numbers of experts to compare, K = 1 always among them, rising; then 0 if auto is asked for.
@@ -98,6 +105,7 @@ struct CvTask {
   FitOptions options;
   Compute compute;
   Console& console;
+  FitCheckpoint* checkpoint = nullptr;
 };
 
 /// Where there are no more experts than picks: every expert answers, and there is nothing to balance.
@@ -110,33 +118,76 @@ void make_dense(FitOptions& options) {
   g.noisy = g.expert_choice = false;
 }
 
-/// One K over all folds. Scaling, spreads and shares are measured on the training rows of each fold; the
-/// levels and labels are those of the whole table.
-CvResult cross_validate(const CvTask& task, uword experts) {
+/// One K on one fold. Scaling, spreads and shares are measured on the training rows of the fold; the levels
+/// and labels are those of the whole table.
+FoldResult fit_fold(const CvTask& task, uword experts, std::uint32_t fold,
+                    const std::vector<std::uint64_t>& inside, HeldOutScores& scores) {
   const auto begin = std::chrono::steady_clock::now();
-  CvResult result(experts, task.table.source.rows());
-  for (std::uint32_t fold = 0; fold < task.folds.count; ++fold) {
-    const std::vector<std::uint64_t> outside = task.folds.rows_outside(fold),
-                                     inside = task.folds.rows_in(fold);
-    const MemorySource train = take_rows(task.table.source, outside),
-                       held = take_rows(task.table.source, inside);
-    Schema schema = task.table.schema;
-    measure(schema, train, task.compute);
-    FitOptions options = task.options;
-    options.grow = result.automatic();
-    if (!options.grow) options.experts = experts;
-    if (options.top_k >= experts) make_dense(options);
-    if (experts > 1 && !task.regions.names.empty())
-      for (const std::uint64_t row : outside) options.initial_region.push_back(task.regions.of_row[row]);
-    const std::string where = "cv: " + (options.grow ? "auto" : counted(experts, "expert")) + ", fold " +
-                              std::to_string(fold + 1) + " of " + std::to_string(task.folds.count) + ", ";
-    const Model model = fit(schema, train, options, task.compute, progress_of_fit(task.console, where));
-    result.fewer += experts_of(model) < experts;
-    if (options.grow) result.found.push_back(model.members.front().count());
-    result.scores.add(model, held, inside, task.compute);
-  }
+  const std::vector<std::uint64_t> outside = task.folds.rows_outside(fold);
+  const MemorySource train = take_rows(task.table.source, outside),
+                     held = take_rows(task.table.source, inside);
+  Schema schema = task.table.schema;
+  measure(schema, train, task.compute);
+  FitOptions options = task.options;
+  options.grow = experts == 0;
+  if (!options.grow) options.experts = experts;
+  if (options.top_k >= experts) make_dense(options);
+  if (experts > 1 && !task.regions.names.empty())
+    for (const std::uint64_t row : outside) options.initial_region.push_back(task.regions.of_row[row]);
+  const std::string where = "cv: " + (options.grow ? "auto" : counted(experts, "expert")) + ", fold " +
+                            std::to_string(fold + 1) + " of " + std::to_string(task.folds.count) + ", ";
+  const Model model =
+      fit(schema, train, options, task.compute, stoppable(progress_of_fit(task.console, where)));
+  if (interrupted()) throw Halted();  // a fit that was stopped is no result; those before it are kept
+  scores.add(model, held, inside, task.compute);
+  FoldResult result;
+  result.fitted = experts_of(model);
+  result.found = model.members.front().count();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
+}
+
+/// One K over all folds.
+CvResult cross_validate(const CvTask& task, uword experts) {
+  CvResult result(experts, task.table.source.rows());
+  for (std::uint32_t fold = 0; fold < task.folds.count; ++fold) {
+    const std::vector<std::uint64_t> inside = task.folds.rows_in(fold);
+    FoldResult one;
+    if (!take_fold(task.checkpoint, experts, fold, inside, result.scores, one)) {
+      one = fit_fold(task, experts, fold, inside, result.scores);
+      keep_fold(task.checkpoint, experts, fold, inside, result.scores, one);
+    }
+    result.fewer += one.fitted < experts;
+    if (result.automatic()) result.found.push_back(one.found);
+    result.seconds += one.seconds;
+  }
+  return result;
+}
+
+/// Everything that the figures depend on.
+void begin_checkpoint(const CvTask& task, const std::vector<uword>& counts) {
+  FitOptions options = task.options;
+  options.initial_region = task.regions.of_row;
+  const Table& table = task.table;
+  begin_cv(*task.checkpoint,
+           fit_identity(options, table.schema, table.source,
+                        fingerprint(table.schema, table.source, task.compute), task.compute),
+           counts, task.folds);
+  const std::size_t done = folds_kept(*task.checkpoint, counts, task.folds.count);
+  if (done > 0)
+    task.console.note(task.args.checkpoint.path + ": " + std::to_string(done) + " of " +
+                      counted(counts.size() * task.folds.count, "fit") + " done");
+}
+
+std::vector<CvResult> cross_validate_all(const CvTask& task, const std::vector<uword>& counts) {
+  std::vector<CvResult> results;
+  for (const uword experts : counts) {
+    results.push_back(cross_validate(task, experts));
+    if (results.back().fewer)
+      task.console.note(counted(experts, "expert") + ": in " + counted(results.back().fewer, "fold") +
+                        " fewer were fitted");
+  }
+  return results;
 }
 
 void check_args(const CvArgs& args) {
@@ -144,11 +195,13 @@ void check_args(const CvArgs& args) {
     throw Error(Errc::usage, "--folds and --fold-column both say what the folds are; leave one out");
   if (!args.fold_column.empty() && !args.group.empty())
     throw Error(Errc::usage, "--group and --fold-column both say which rows stay together; leave one out");
+  check_output(args.checkpoint.path, {args.fit.data});
 }
 
 int run_cv(const CvArgs& args, const Common& common, Console& console) {
   check_args(args);
   (void)expert_counts(args, {});  // refused before the table is read
+  const std::unique_ptr<FitCheckpoint> checkpoint = open_checkpoint(args.checkpoint, one_rank(), console);
   ReadOptions reading = read_options(args.fit);
   for (const std::string& column : {args.group, args.fold_column})
     if (!column.empty()) reading.carry.push_back(column);
@@ -164,16 +217,17 @@ int run_cv(const CvArgs& args, const Common& common, Console& console) {
 
   CvTask task{args, table, folds, regions, fit_options(args.fit, common, table.schema), {}, console};
   task.compute.threads = common.threads;
+  task.checkpoint = checkpoint.get();
+  const std::vector<uword> counts = expert_counts(args, regions);
   std::vector<CvResult> results;
-  for (const uword experts : expert_counts(args, regions)) {
-    results.push_back(cross_validate(task, experts));
-    if (results.back().fewer)
-      console.note(counted(experts, "expert") + ": in " + counted(results.back().fewer, "fold") +
-                   " fewer were fitted");
-  }
+  run_with_checkpoint(checkpoint.get(), args.checkpoint, console, [&] {
+    if (checkpoint) begin_checkpoint(task, counts);
+    results = cross_validate_all(task, counts);
+  });
   console.clear_progress();
   const CvTable comparison(table.schema, folds.count, std::move(results), groups.of_row);
   write_standard_output(args.json ? json_text(comparison.json()) : comparison.text(console));
+  if (checkpoint) ::unlink(args.checkpoint.path.c_str());
   return 0;
 }
 
@@ -208,6 +262,11 @@ void add_cv(CLI::App& program, Command& command) {
       ->type_name("COLUMN")
       ->group("Cross-validation");
   sub->add_flag("--json", args->json, "one JSON object instead of a table")->group("Output");
+  args->checkpoint.every = "0s";  // after each fit
+  add_checkpoint_file(*sub, args->checkpoint,
+                      "file for --resume that keeps the scores of finished fits; removed when the table is "
+                      "printed",
+                      "take the finished fits from the checkpoint of an interrupted cv, to the same figures");
   add_columns(*sub, args->fit.columns);
   sub->callback([args, sub, folds, &command] {
     args->fit.given = given_options(*sub);

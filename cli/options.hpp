@@ -90,6 +90,8 @@ CsvFormat csv_format(const FormatArgs& args);
 std::optional<CsvFormat> format_for(const FormatArgs& args, const CsvFormat& of_model);
 /// How RowReader is to read for a model.
 RowOptions row_options(const ReadingArgs& args, const Schema& schema);
+/// Most bytes for the rows of a file: --memory, or for block files 3/4 of the machine's. 0: any.
+std::uint64_t memory_for_rows(const std::string& memory, const std::string& path);
 ReadOptions read_options(const FitArgs& args);
 /// The columns that a list option names in a file. Only the header tells a name that holds a comma, so the
 /// file is asked (not standard input or a pipe, where such a name needs double quotes).

@@ -118,6 +118,12 @@ RowOptions row_options(const ReadingArgs& args, const Schema& schema) {
   return options;
 }
 
+std::uint64_t memory_for_rows(const std::string& memory, const std::string& path) {
+  if (!memory.empty() || !is_block_file(path)) return parse_bytes(memory);
+  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / 4 * 3;
+}
+
 ReadOptions read_options(const FitArgs& args) {
   ReadOptions options;
   options.format = csv_format(args.columns.format);
@@ -139,10 +145,7 @@ ReadOptions read_options(const FitArgs& args) {
   options.id = list(args.columns.id);
   options.weights = args.columns.weights;
   options.offset = args.columns.offset;
-  options.memory = parse_bytes(args.memory);
-  if (options.memory == 0 && is_block_file(args.data))
-    options.memory = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
-                     static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / 4 * 3;
+  options.memory = memory_for_rows(args.memory, args.data);
   if (!args.init_column.empty()) options.carry.push_back(args.init_column);
   return options;
 }

@@ -1,11 +1,13 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "app.hpp"
 #include "checkpointing.hpp"
 #include "fit_report.hpp"
 #include "moekit/error.hpp"
+#include "moekit/held_rows.hpp"
 #include "moekit/model_io.hpp"
 #include "moekit/standard_errors.hpp"
 #include "output.hpp"
@@ -27,28 +29,29 @@ struct TrainArgs {
 
 /// Rows on which the fit is judged, either cut off the table or read from a file of their own.
 struct HeldOut {
-  MemorySource rows;
+  std::unique_ptr<const Source> rows;  ///< null: none
 
-  bool empty() const { return rows.blocks() == 0; }
   Metrics metrics(const Model& model) const {
     Evaluator evaluator(model);
-    for (std::size_t i = 0; i < rows.blocks(); ++i) evaluator.add(rows.data(i).view());
+    BlockData buffer;
+    for (std::size_t i = 0; i < rows->blocks(); ++i) evaluator.add(rows->read(i, buffer));
     return evaluator.metrics();
   }
 };
 
-/// Read before the fit, so that a bad file is not found out afterwards.
-MemorySource read_validation(const std::string& path, const Schema& schema, Console& console) {
-  RowOptions options;
-  options.need_target = true;
-  options.skip_rows_without_target = true;
-  RowReader reader(path, schema, options);
-  for (const std::string& note : reader.notes()) console.note(path + ": " + note);
-  MemorySource rows;
-  for (BlockData block; reader.next(block); block = {}) rows.push(std::move(block));
-  if (rows.rows() == 0)
+/// Read before the fit, so that a bad file is not found out afterwards. It may take what the table leaves of
+/// --memory.
+std::unique_ptr<const Source> read_validation(const TrainArgs& args, const Table& table,
+                                              const Compute& compute, Console& console) {
+  const std::string& path = args.validation;
+  std::uint64_t memory = memory_for_rows(args.fit.memory, path);
+  // 0 would be any.
+  if (memory > 0) memory -= std::min(bytes_of(table.source), memory - 1);
+  HeldRows held = read_held_rows(path, table.schema, memory, compute);
+  for (const std::string& note : held.notes) console.note(path + ": " + note);
+  if (held.rows->rows() == 0)
     throw Error(Errc::data, path + ": no row with a target; give another validation file");
-  return rows;
+  return std::move(held.rows);
 }
 
 /// --init-column: its distinct texts are the regions.
@@ -168,17 +171,18 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
   if (args.conformal > 0) check_conformal(table.schema);
   HeldOut held;
   MemorySource calibration;
-  if (fraction > 0) held.rows = hold_out(fraction, "--validation", common, compute, table, options);
+  if (fraction > 0)
+    held.rows =
+        std::make_unique<MemorySource>(hold_out(fraction, "--validation", common, compute, table, options));
   if (args.conformal > 0)
     calibration = hold_out(args.conformal, "--conformal", common, compute, table, options);
-  if (fraction == 0 && !args.validation.empty())
-    held.rows = read_validation(args.validation, table.schema, console);
+  if (fraction == 0 && !args.validation.empty()) held.rows = read_validation(args, table, compute, console);
   if (args.dry_run) {
     console.print("dry run: everything can be read, nothing was fitted\n");
     return 0;
   }
 
-  if (!held.empty()) options.validation = &held.rows;
+  options.validation = held.rows.get();
   options.checkpoint = checkpoint.get();
   FitReport report;
   Model model;
@@ -193,7 +197,7 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
   for (const std::string& note : model.provenance.notes) console.note(note);
   FitRecord record{model, report, table.rows_read, table.notes, std::nullopt};
   record.notes.insert(record.notes.end(), model.provenance.notes.begin(), model.provenance.notes.end());
-  if (!held.empty()) record.held_out = held.metrics(model);
+  if (held.rows) record.held_out = held.metrics(model);
   if (compute.comm->rank() > 0) return 0;
   save(args, record);
   if (checkpoint) ::unlink(args.checkpoint.path.c_str());

@@ -7,8 +7,8 @@
 
 #include "collinear.hpp"
 #include "fit_check.hpp"
-#include "fit_identity.hpp"
 #include "moekit/error.hpp"
+#include "moekit/fit_identity.hpp"
 #include "moekit/rng.hpp"
 #include "moekit/version.hpp"
 #include "train/committee.hpp"

@@ -103,7 +103,8 @@ void FitCheckpoint::begin(std::vector<std::pair<std::string, std::string>> ident
     values.push_back(std::move(value));
   }
   if (!names_.empty()) {
-    Archive::require(names == names_);
+    if (names != names_)
+      throw Error(Errc::data, path_ + ": the checkpoint is of another command; give its own, or remove it");
     for (std::size_t i = 0; i < names.size(); ++i)
       if (values[i] != values_[i])
         throw Error(Errc::data, path_ + ": the checkpoint is of another fit: " + names[i] + " was " +

@@ -1,4 +1,4 @@
-#include "fit_identity.hpp"
+#include "moekit/fit_identity.hpp"
 
 #include <cstdio>
 #include <type_traits>

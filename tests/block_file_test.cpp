@@ -11,6 +11,7 @@
 #include "helpers.hpp"
 #include "moekit/csv.hpp"
 #include "moekit/error.hpp"
+#include "moekit/held_rows.hpp"
 
 using namespace moekit;
 using moekit::testing::Folder;
@@ -203,6 +204,54 @@ TEST_CASE("new rows from a block file are those from the text, with their lines"
     CHECK_FALSE(stored.next(b));
     CHECK(text.rows_without_target() == stored.rows_without_target());
   }
+}
+
+TEST_CASE("rows to judge a fit by are the same blocks from a CSV, in memory and on a block file") {
+  const Folder folder;
+  const std::string csv = folder.file("t.csv"), mkb = folder.file("t.mkb");
+  write(csv, mixed_table(5000));
+  ConvertOptions convert;
+  convert.text = {"id"};
+  convert_table(csv, mkb, convert);
+  for (const bool classes : {false, true}) {
+    CAPTURE(classes);
+    ReadOptions reading;
+    reading.target = classes ? "class" : "y";
+    if (!classes) reading.further_targets = {"long"};
+    reading.drop = {"note"};
+    reading.id = {"id"};
+    reading.weights = "w";
+    const Schema schema = read_table(csv, reading).schema;
+    const HeldRows text = read_held_rows(csv, schema), stored = read_held_rows(mkb, schema);
+    CHECK(text.notes == stored.notes);
+    CHECK(text.rows->rows() < 5000);
+    check_same_blocks(*text.rows, *stored.rows);
+    const auto& in_memory = dynamic_cast<const MemorySource&>(*stored.rows);
+    CHECK(bytes_of(in_memory) > 100000);
+    for (const int threads : {1, 3}) {
+      Compute compute;
+      compute.threads = threads;
+      const HeldRows on_file = read_held_rows(mkb, schema, 100000, compute);
+      CHECK_FALSE(dynamic_cast<const MemorySource*>(on_file.rows.get()));
+      CHECK(on_file.notes == text.notes);
+      check_same_blocks(*text.rows, *on_file.rows);
+    }
+    const std::string message = refusal([&] { read_held_rows(csv, schema, 100000); }, Errc::usage);
+    CHECK(has(message, "do not fit into --memory"));
+    CHECK(has(message, "moekit convert"));
+    CHECK(read_held_rows(csv, schema, bytes_of(in_memory)).rows->rows() == text.rows->rows());
+  }
+  // A label that training never saw is refused in the same words, before any fit.
+  write(folder.file("other.csv"), "x,class\n1,red\n2,green\n");
+  convert_table(folder.file("other.csv"), folder.file("other.mkb"), {});
+  write(folder.file("known.csv"), "x,class\n1,red\n2,blue\n");
+  ReadOptions reading;
+  reading.target = "class";
+  const Schema schema = read_table(folder.file("known.csv"), reading).schema;
+  const std::string from_text = refusal([&] { read_held_rows(folder.file("other.csv"), schema); });
+  const std::string from_file = refusal([&] { read_held_rows(folder.file("other.mkb"), schema, 1); });
+  CHECK(has(from_text, "other.csv:3: column 'class'"));
+  CHECK(from_text.substr(from_text.find(":3:")) == from_file.substr(from_file.find(":3:")));
 }
 
 TEST_CASE("blocks of new rows come in order, whatever the threads, and so does the first error") {

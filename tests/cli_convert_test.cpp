@@ -89,6 +89,48 @@ TEST_CASE("train --memory: rows stay on the file, and the model is the same file
   CHECK_FALSE(w.exists("c.moe"));
 }
 
+TEST_CASE("train --validation: a block file stays on its disk, and model and figures are the same") {
+  const Workshop w;
+  REQUIRE(w.shell("gunzip -c data/diamonds.csv.gz | head -3001 > d.csv; (head -1 d.csv; gunzip -c "
+                  "data/diamonds.csv.gz | sed -n 3002,7001p) > v.csv")
+              .code == 0);
+  REQUIRE(w.run("convert d.csv -o d.mkb -q").code == 0);
+  REQUIRE(w.run("convert v.csv -o v.mkb -q").code == 0);
+  for (const std::string& options :
+       {std::string("--target price --weights carat --experts 2 --restarts 2 --max-iterations 20"),
+        std::string("--target cut --experts 2 --fit adam --epochs 5 --patience 1"),
+        std::string("--target price --expert mlp:4 --fit adam --epochs 4 --experts 2 --ensemble 2")}) {
+    CAPTURE(options);
+    // The name of the file stands in the model, so it is the same.
+    const auto train = [&](const std::string& validation, const std::string& rest) {
+      REQUIRE(w.shell("cp " + validation + " v").code == 0);
+      REQUIRE(w.run("train -q --validation v " + options + " " + rest).code == 0);
+    };
+    train("v.csv", "d.csv -o a.moe --report a.json");
+    // The table takes some 200 KB of it, the held-out rows would take 300 KB.
+    train("v.mkb", "d.csv -o b.moe --report b.json --memory 400K --threads 2");
+    CHECK(w.read("a.moe") == w.read("b.moe"));
+    const auto held = json_of(w.read("a.json"))["held_out"];
+    CHECK(held["n"] == 4000);
+    CHECK(held == json_of(w.read("b.json"))["held_out"]);
+    if (has(options, "--ensemble")) continue;  // needs its table in memory
+    train("v.mkb", "d.mkb -o c.moe --memory 50K");
+    CHECK(w.read("a.moe") == w.read("c.moe"));
+  }
+  const Ran text = w.run("train d.csv --target price -q --validation v.csv --memory 400K -o x.moe");
+  CHECK(text.code == 64);
+  CHECK(one_error_line(text));
+  CHECK(has(text.err, "v.csv: the rows do not fit into --memory beside the table"));
+  CHECK(has(text.err, "moekit convert v.csv -o held.mkb"));
+  const std::string whole = w.read("v.mkb");
+  w.write("cut.mkb", whole.substr(0, whole.size() / 2));
+  const Ran cut = w.run("train d.csv --target price -q --validation cut.mkb --memory 400K -o x.moe");
+  CHECK(cut.code == 65);
+  CHECK(one_error_line(cut));
+  CHECK(has(cut.err, "cut.mkb: a damaged block file"));
+  CHECK_FALSE(w.exists("x.moe"));
+}
+
 TEST_CASE("convert: an interrupt leaves nothing behind") {
   const Workshop w;
   const Ran ran = w.shell("mkfifo _pipe; \"" MOEKIT_PROGRAM

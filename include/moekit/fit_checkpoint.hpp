@@ -19,7 +19,8 @@ struct Halted {};
 /// made of units of work: climbs from given parameters over given rows. Each is known by a hash of everything
 /// that it depends on; the file holds the results of those that are finished, and of those under way the
 /// state to go on from. A fit that resumes decides everything anew, but takes from the file what is there.
-/// For one fit at a time; all functions may be called from several threads at once.
+/// For one fit at a time, or for work of another kind that calls these itself; all functions may be called
+/// from several threads at once.
 class FitCheckpoint {
  public:
   /// When the file is written: after so many passes over rows, or else after so many seconds.

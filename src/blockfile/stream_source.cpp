@@ -8,14 +8,6 @@ namespace moekit::blocks {
 
 namespace {
 
-RowOptions training_rows() {
-  RowOptions options;
-  options.need_target = true;
-  options.skip_rows_without_target = true;
-  options.skip_rows_without_weight = true;
-  return options;
-}
-
 /// Identifiers are of no use to a fit.
 Schema without_id(Schema schema) {
   schema.id.clear();
@@ -24,10 +16,18 @@ Schema without_id(Schema schema) {
 
 }  // namespace
 
+RowOptions StreamSource::training_rows() {
+  RowOptions options;
+  options.need_target = true;
+  options.skip_rows_without_target = true;
+  options.skip_rows_without_weight = true;
+  return options;
+}
+
 StreamSource::StreamSource(std::unique_ptr<BlockRows> rows, const Schema& schema,
-                           const std::vector<std::uint32_t>& used_of_piece)
+                           const std::vector<std::uint32_t>& used_of_piece, const RowOptions& options)
     : rows_(std::move(rows)),
-      filler_(*rows_, without_id(schema), training_rows()),
+      filler_(*rows_, without_id(schema), options),
       shape_{schema.numeric_inputs(), schema.categorical_inputs(),
              schema.target.name.empty() ? 0 : schema.targets()} {
   std::uint64_t sum = 0;

@@ -9,13 +9,16 @@
 
 namespace moekit::blocks {
 
-/// The used rows of a training table, read from its block file whenever they are asked for: the very blocks
-/// that a MemorySource would hold. Any number of threads, any order.
+/// The used rows of a table, read from its block file whenever they are asked for: the very blocks that a
+/// MemorySource would hold. Any number of threads, any order.
 class StreamSource final : public Source {
  public:
-  /// `schema`: with levels and labels. `used_of_piece`: how many rows of each block of the file are used.
+  /// `schema`: with levels and labels. `used_of_piece`: how many rows of each block of the file are used, as
+  /// `options` say.
   StreamSource(std::unique_ptr<BlockRows> rows, const Schema& schema,
-               const std::vector<std::uint32_t>& used_of_piece);
+               const std::vector<std::uint32_t>& used_of_piece, const RowOptions& options = training_rows());
+  /// Those with a target and a weight.
+  static RowOptions training_rows();
 
   std::size_t blocks() const override {
     return static_cast<std::size_t>((rows() + kBlockRows - 1) / kBlockRows);
