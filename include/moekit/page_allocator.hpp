@@ -4,10 +4,9 @@
 
 namespace moekit {
 
-/// Room for the numbers of a table's blocks, from slabs that the system is asked to back with large pages: a
-/// table of millions of rows then costs hundreds of page faults in place of tens of thousands. What is
-/// smaller than a few pages, or large of itself, comes from operator new. From any thread.
-/// Errors: std::bad_alloc.
+/// Room for the numbers of a table's blocks, from slabs whose pages the system is asked for a mebibyte at a
+/// time: a table of millions of rows costs one page fault in place of hundreds. What is smaller than a few
+/// pages, or large of itself, comes from operator new. From any thread. Errors: std::bad_alloc.
 void* allocate_pages(std::size_t bytes);
 /// `bytes` as they were asked for.
 void free_pages(void* memory, std::size_t bytes) noexcept;
