@@ -356,11 +356,10 @@ Model fit(const Schema& schema, const Source& source, const FitOptions& asked, c
   fill_criteria(p, mixture, found.all.front().result.sums.weight, closing.entropy);
   if (options.ensemble > 1 && !found.stopped) add_members(task, bases, model);
   if (train::members_leave_out(options)) {
-    const double factor = train::narrow_noise(model.members, model.schema, source, compute);
-    if (factor < 1)
-      p.notes.push_back(
-          "the average of the members is nearer to the rows than one: their noise is taken times " +
-          std::to_string(factor));
+    const double factor = train::scale_noise(model.members, model.schema, source, options, compute);
+    if (factor != 1)
+      p.notes.push_back("the noise of all members is taken times " + std::to_string(factor) +
+                        ", which makes their average the likeliest at rows that they did not see");
   }
   if (report) {
     report->status = p.status;

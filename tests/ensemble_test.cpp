@@ -1,14 +1,11 @@
 // Ensembles: members, bits, and what the average of densities is worth.
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "fit_helpers.hpp"
 #include "moekit/model_io.hpp"
 #include "moekit/predict.hpp"
-#include "train/committee.hpp"
-#include "train/member_rows.hpp"
 
 using namespace moekit;
 using namespace moekit::fit_testing;
@@ -196,81 +193,7 @@ TEST_CASE("a fit that is stopped still is a model") {
   CHECK(std::isfinite(log_likelihood(model, rows.source)));
 }
 
-TEST_CASE("mini-batches: every member leaves out rows of its own, each row at most once, and stops by them") {
-  FitOptions o = ensemble(4);
-  o.method = Method::adam;
-  o.hidden = {6};
-  o.restarts = 1;
-  o.gradient.epochs = 60;
-  o.gradient.patience = 5;
-  const Rows rows = to_rows(piecewise(500, 2, 2, 11));
-  std::vector<int> left_out(500, 0);
-  for (int member = 0; member < 4; ++member) {
-    const train::MemberRows own = train::member_rows(o, rows.source, 17, member);
-    CHECK(own.rows.rows() + own.held.rows() == 500);
-    CHECK(own.held.rows() >= 20);
-    CHECK(own.held.rows() <= 90);
-    std::vector<int> here(500, 0);
-    for (const std::uint64_t row : own.index) ++here[row];
-    for (uword i = 0; i < 500; ++i) {
-      CHECK(here[i] <= 1);
-      left_out[i] += 1 - here[i];
-    }
-  }
-  CHECK(*std::max_element(left_out.begin(), left_out.end()) == 1);
-
-  const Model model = fit(rows.schema, rows.source, o);
-  REQUIRE(model.members.size() == 4);
-  CHECK_FALSE(same_bits(numbers(model.members[0]), numbers(model.members[1])));
-  const auto said = [&](const char* text) {
-    return std::any_of(model.provenance.notes.begin(), model.provenance.notes.end(),
-                       [&](const std::string& note) { return note.find(text) != std::string::npos; });
-  };
-  CHECK(said("leaves out rows of its own"));
-  CHECK(said("best on the held-out rows"));
-  // With a validation table all of them stop by that.
-  const MemorySource fresh = to_source(piecewise(200, 2, 2, 12));
-  o.validation = &fresh;
-  CHECK_FALSE(train::members_leave_out(o));
-  o.validation = nullptr;
-  o.method = Method::em;
-  CHECK_FALSE(train::members_leave_out(o));
-}
-
 TEST_CASE("less than one member is refused") {
   const Rows rows = to_rows(piecewise(50, 2, 2, 10));
   CHECK_THROWS_WITH(fit(rows.schema, rows.source, ensemble(0)), doctest::Contains("--ensemble"));
-}
-
-TEST_CASE(
-    "networks whose densities are averaged have their noise narrowed by twice the spread of their means") {
-  const Rows rows = to_rows(piecewise(400, 2, 2, 13));
-  FitOptions o = ensemble(3);
-  o.method = Method::adam;
-  o.hidden = {6};
-  o.restarts = 1;
-  o.gradient.epochs = 20;
-  Model model = fit(rows.schema, rows.source, o);
-  // The factor again, from the members' predictions alone.
-  BlockData buffer;
-  const Block block = rows.source.read(0, buffer);
-  const double unit = rows.schema.target.sd;
-  mat means(400, 3), variances(400, 3);
-  for (std::size_t m = 0; m < 3; ++m) {
-    const Prediction own = predict(alone(model, m), block);
-    means.col(m) = own.mean / unit;
-    variances.col(m) = arma::square(own.sd / unit);
-  }
-  const double spread = arma::accu(arma::var(means, 1, 1)), noise = arma::accu(variances) / 3;
-  const std::vector<double> before = numbers(model.members[1]);
-  const double sd = model.members[1].experts->noise(0);
-  const double factor = train::narrow_noise(model.members, model.schema, rows.source, {});
-  CHECK(factor == doctest::Approx(std::sqrt(std::max(0.25, 1 - 2 * spread / noise))).epsilon(1e-9));
-  CHECK(factor < 1);
-  CHECK(model.members[1].experts->noise(0) == doctest::Approx(factor * sd).epsilon(1e-12));
-  CHECK_FALSE(same_bits(numbers(model.members[1]), before));
-  // Classes have no noise.
-  const Rows classes = to_rows(piecewise(200, 2, 2, 14, 2));
-  Model labels = fit(classes.schema, classes.source, o);
-  CHECK(train::narrow_noise(labels.members, labels.schema, classes.source, {}) == 1);
 }

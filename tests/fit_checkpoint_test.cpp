@@ -61,6 +61,15 @@ std::vector<Trial> trials() {
     o.gradient.batch_size = 32;
     o.gradient.noisy = true;
   });
+  add("committee", rows, [](FitOptions& o) {
+    o.method = Method::adam;
+    o.hidden = {4};
+    o.experts = 2;
+    o.ensemble = 3;
+    o.restarts = 1;
+    o.gradient.epochs = 8;
+    o.gradient.batch_size = 32;
+  });
   add("product keys", rows, [](FitOptions& o) {
     o.method = Method::adam;
     o.gate = "product-key";

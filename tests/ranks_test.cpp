@@ -106,14 +106,18 @@ TEST_CASE("models have the same bits on any number of ranks") {
     FitOptions options;
   };
   std::vector<Case> cases;
-  for (const char* name : {"softmax", "tree", "auto", "lbfgs", "ensemble", "sampled"}) {
+  for (const char* name : {"softmax", "tree", "auto", "lbfgs", "ensemble", "committee", "sampled"}) {
     FitOptions o = options(3, -1, 2);
     o.max_iterations = 20;
     const std::string kind = name;
     if (kind == "tree") o.gate = "tree";
     if (kind == "auto") o.grow = true;
     if (kind == "lbfgs") o.method = Method::lbfgs;
-    if (kind == "ensemble") o.ensemble = 2;
+    if (kind == "ensemble" || kind == "committee") o.ensemble = 2;
+    if (kind == "committee") {
+      o.method = Method::adam;
+      o.gradient.epochs = 3;
+    }
     cases.push_back({name, kind == "sampled" ? &large : &rows, o});
   }
   for (const Case& c : cases) {
