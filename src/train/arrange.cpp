@@ -86,12 +86,13 @@ Part::Part(const mat& x, const mat& share, const std::vector<uword>& experts)
   arma::uvec own = arma::find(arma::sum(share_, 1) > kCounts * arma::sum(share, 1));
   if (const uword every = 1 + own.n_elem / kMostRows; every > 1)
     own = own.elem(arma::regspace<arma::uvec>(0, every, own.n_elem - 1)).eval();
+  if (own.is_empty()) own = arma::uvec{0};  // experts without rows: any will do
   share_ = share_.rows(own);
   x_ = x.rows(own);
   all_ = arma::sum(share_, 1);
   rows_ = arma::sum(share_, 0).t() + 1e-9;  // experts without rows have a place too
   const double total = arma::accu(rows_);
-  if (total > 0 && x_.n_rows > 0) x_.each_row() -= arma::rowvec(all_.t() * x_ / total);
+  x_.each_row() -= arma::rowvec(all_.t() * x_ / total);
   centre_ = x_.t() * share_;
   centre_.each_row() /= rows_.t();
   mat scatter = x_.t() * (x_.each_col() % all_) / total;
@@ -180,6 +181,8 @@ Side Part::best_sides() const {
 
 Arrangement arrange_experts(const mat& x, const mat& share) {
   const uword count = share.n_cols;
+  if (x.is_empty())  // nothing to go by: any tree will do
+    return arrange_experts(mat(1, 1, arma::fill::zeros), mat(1, count, arma::fill::zeros));
   Arrangement out{std::vector<double>(count), std::vector<double>(count - 1)};
   struct Open {
     std::vector<uword> experts;
