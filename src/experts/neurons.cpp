@@ -207,14 +207,20 @@ void NeuronExperts::step_dense(const NeuronBank::Gradient& gradient, double scal
 /// Every neuron that was picked, on its own.
 void NeuronExperts::step_neurons(const NeuronBank::Work& work, const NeuronBank::Gradient& gradient,
                                  const SparseStep& step, int threads) {
-  constexpr std::size_t kTogether = 256;
+  constexpr std::size_t kTogether = 256, kAsked = 16;
   const std::size_t size = bank_.neuron_size(), picked = gradient.neuron.size();
   const auto kept = static_cast<float>(1 - step.decay);
   Compute compute;
   compute.threads = threads;
   parallel_for((picked + kTogether - 1) / kTogether, compute, [&](std::size_t piece) {
     std::vector<float> g(size);
-    for (std::size_t e = piece * kTogether; e < std::min(picked, (piece + 1) * kTogether); ++e) {
+    const std::size_t begin = piece * kTogether, end = std::min(picked, begin + kTogether);
+    const auto ask_for = [&](std::size_t from) {
+      bank_.ask_for(from, std::min(end, from + kAsked), [&](std::size_t e) { return gradient.neuron[e]; });
+    };
+    ask_for(begin);
+    for (std::size_t e = begin; e < end; ++e) {
+      if ((e - begin) % kAsked == 0) ask_for(e + kAsked);
       bank_.neuron_gradient(work, gradient, e, g.data());
       float& squares = moments_.squares[gradient.neuron[e]];
       squares += simd::dot(g.data(), g.data(), size) / static_cast<float>(size);

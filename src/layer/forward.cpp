@@ -13,9 +13,9 @@ void in_runs(std::size_t begin, std::size_t end, std::size_t most, const Step& s
   for (std::size_t s = begin; s < end; s += most) step(s, std::min(most, end - s));
 }
 
-/// The first lines of a matrix; a product asks for the rest as it goes.
+/// The first lines of a matrix, before a product asks for the rest as it goes.
 void ask_for(const unsigned char* from) {
-  for (std::size_t line = 0; line < 2048; line += 64) __builtin_prefetch(from + line, 0, 2);
+  for (std::size_t line = 0; line < kLead; line += 64) __builtin_prefetch(from + line, 0, 2);
 }
 
 std::size_t padded(std::size_t columns) { return (columns + kPanel - 1) / kPanel * kPanel; }

@@ -82,7 +82,7 @@ HWY_INLINE void Prefetch(const unsigned char* from) {
 
 template <class Step, std::size_t R>
 HWY_INLINE void RowsOfTile(const unsigned char* w, const unsigned char* x, std::size_t steps,
-                           std::size_t height, bool add, float* out, Ahead ahead) {
+                           std::size_t height, bool add, float* out, const Ahead& ahead) {
   const D d;
   // Unrolled by hand: else GCC keeps the sums in memory.
   V sum[R][kVectors];
@@ -107,7 +107,7 @@ HWY_INLINE void RowsOfTile(const unsigned char* w, const unsigned char* x, std::
 
 template <template <std::size_t> class Step, std::size_t R>
 HWY_INLINE void ByRows(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t height,
-                       std::size_t count, bool add, float* out, Ahead ahead) {
+                       std::size_t count, bool add, float* out, const Ahead& ahead) {
   if (count == R) {
     RowsOfTile<Step<R>, R>(w, x, steps, height, add, out, ahead);
   } else if constexpr (R > 1) {
@@ -117,19 +117,19 @@ HWY_INLINE void ByRows(const unsigned char* w, const unsigned char* x, std::size
 
 template <template <std::size_t> class Step>
 HWY_INLINE void Tile(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows,
-                     bool add, float* out, Ahead ahead) {
+                     bool add, float* out, const Ahead& ahead) {
   for (std::size_t first = 0; first < rows; first += kRows)
     ByRows<Step, kRows>(w, x + Step<1>::kRowBytes * first, steps, rows, std::min(kRows, rows - first), add,
                         out + first * kPanel, ahead);
 }
 
 void TileF32(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-             float* out, Ahead ahead) {
+             float* out, const Ahead& ahead) {
   Tile<F32Step>(w, x, steps, rows, add, out, ahead);
 }
 
 void TileBf16(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-              float* out, Ahead ahead) {
+              float* out, const Ahead& ahead) {
   Tile<Bf16Step>(w, x, steps, rows, add, out, ahead);
 }
 
@@ -145,7 +145,7 @@ HWY_INLINE void BlockSums(const unsigned char* w, const unsigned char* values, s
 }
 
 void TileInt8(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-              float* out, Ahead) {
+              float* out, const Ahead&) {
   const D d;
   const DI di;
   HWY_ALIGN std::int32_t sum[kPanel];
@@ -241,27 +241,6 @@ void ActivationSlopes(Activation activation, const float* z, std::size_t n, floa
   }
 }
 
-void TopK(const float* logits, std::size_t n, std::size_t k, std::uint32_t* index) {
-  const D d;
-  std::size_t held = 0;
-  const auto key = [&](std::size_t i) { return std::isnan(logits[i]) ? -INFINITY : logits[i]; };
-  // Inserts behind all that are at least as large: the lower index wins a tie.
-  const auto insert = [&](std::size_t i) {
-    if (held == k && !(key(i) > key(index[k - 1]))) return;
-    std::size_t at = held < k ? held++ : k - 1;
-    for (; at > 0 && key(i) > key(index[at - 1]); --at) index[at] = index[at - 1];
-    index[at] = static_cast<std::uint32_t>(i);
-  };
-  std::size_t i = 0;
-  for (; i < std::min(n, k); ++i) insert(i);
-  for (; i + kLanes <= n; i += kLanes) {
-    const auto above = hn::Gt(hn::LoadU(d, logits + i), hn::Set(d, key(index[k - 1])));
-    if (hn::AllFalse(d, above)) continue;
-    for (std::size_t j = 0; j < kLanes; ++j) insert(i + j);
-  }
-  for (; i < n; ++i) insert(i);
-}
-
 void AddScaled(const float* x, std::size_t n, float g, float* y) {
   const D d;
   const V scale = hn::Set(d, g);
@@ -279,35 +258,26 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace moekit::layer {
 
-namespace {
-
-/// Bytes that a core should have on the way from memory: rate times latency, some 20 GB/s times 150 ns, and a
-/// little more.
-constexpr std::size_t kLead = 4096;
-
-}  // namespace
-
 HWY_EXPORT(TileF32);
 HWY_EXPORT(TileBf16);
 HWY_EXPORT(TileInt8);
 HWY_EXPORT(ActivateGated);
 HWY_EXPORT(Activate);
 HWY_EXPORT(ActivationSlopes);
-HWY_EXPORT(TopK);
 HWY_EXPORT(AddScaled);
 
 namespace {
 
 void plain_f32(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-               float* out, Ahead ahead) {
+               float* out, const Ahead& ahead) {
   HWY_DYNAMIC_DISPATCH(TileF32)(w, x, steps, rows, add, out, ahead);
 }
 void plain_bf16(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-                float* out, Ahead ahead) {
+                float* out, const Ahead& ahead) {
   HWY_DYNAMIC_DISPATCH(TileBf16)(w, x, steps, rows, add, out, ahead);
 }
 void plain_int8(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-                float* out, Ahead ahead) {
+                float* out, const Ahead& ahead) {
   HWY_DYNAMIC_DISPATCH(TileInt8)(w, x, steps, rows, add, out, ahead);
 }
 
@@ -357,9 +327,6 @@ void activate(Activation activation, const float* tile, std::size_t rows, float*
 }
 void activation_slopes(Activation activation, const float* z, std::size_t n, float* value, float* slope) {
   HWY_DYNAMIC_DISPATCH(ActivationSlopes)(activation, z, n, value, slope);
-}
-void top_k(const float* logits, std::size_t n, std::size_t k, std::uint32_t* index) {
-  if (k) HWY_DYNAMIC_DISPATCH(TopK)(logits, n, k, index);
 }
 void add_scaled(const float* x, std::size_t n, float g, float* y) {
   HWY_DYNAMIC_DISPATCH(AddScaled)(x, n, g, y);

@@ -56,10 +56,15 @@ struct Ahead {
   std::size_t step = 0;  ///< bytes
 };
 
+/// Bytes that a core should have on the way from memory: rate times latency, some 20 GB/s times 150 ns, and a
+/// little more.
+inline constexpr std::size_t kLead = 4096;
+
 /// out[r, c] = or += sum over `steps` steps; r < rows <= kTileRows, c < kPanel, row by row. `x` is a tile
-/// with `rows` rows.
+/// with `rows` rows. `ahead` by reference: as a value it would go over the stack as two stores and one load
+/// of both, which has to wait until all loads before it have arrived.
 using TileKernel = void (*)(const unsigned char* panel, const unsigned char* x, std::size_t steps,
-                            std::size_t rows, bool add, float* out, Ahead ahead);
+                            std::size_t rows, bool add, float* out, const Ahead& ahead);
 
 /// A way to multiply weights of one type. Those of one type give the same bits.
 struct Product {

@@ -39,7 +39,7 @@ inline void prefetch(const unsigned char* from) {
 /// R rows at once; the tile has `height` rows.
 template <std::size_t R>
 MOEKIT_BF16 void bf16_rows(const unsigned char* w, const unsigned char* x, std::size_t steps,
-                           std::size_t height, bool add, float* out, Ahead ahead) {
+                           std::size_t height, bool add, float* out, const Ahead& ahead) {
   __m512 low[R], high[R];
 #pragma GCC unroll 12
   for (std::size_t r = 0; r < R; ++r) low[r] = high[r] = _mm512_setzero_ps();
@@ -66,7 +66,7 @@ MOEKIT_BF16 void bf16_rows(const unsigned char* w, const unsigned char* x, std::
 
 template <std::size_t R>
 MOEKIT_INT8 void int8_rows(const unsigned char* w, const unsigned char* x, std::size_t steps,
-                           std::size_t height, std::size_t first, bool add, float* out, Ahead ahead) {
+                           std::size_t height, std::size_t first, bool add, float* out, const Ahead& ahead) {
   __m512 low[R], high[R];
 #pragma GCC unroll 12
   for (std::size_t r = 0; r < R; ++r) low[r] = high[r] = _mm512_setzero_ps();
@@ -112,12 +112,12 @@ MOEKIT_INT8 void int8_rows(const unsigned char* w, const unsigned char* x, std::
 
 template <std::size_t... R>
 void bf16_by_rows(std::index_sequence<R...>, const unsigned char* w, const unsigned char* x,
-                  std::size_t steps, std::size_t rows, bool add, float* out, Ahead ahead) {
+                  std::size_t steps, std::size_t rows, bool add, float* out, const Ahead& ahead) {
   ((rows == R + 1 && (bf16_rows<R + 1>(w, x, steps, rows, add, out, ahead), true)) || ...);
 }
 
 void bf16_tile(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-               float* out, Ahead ahead) {
+               float* out, const Ahead& ahead) {
   bf16_by_rows(std::make_index_sequence<kTileRows>(), w, x, steps, rows, add, out, ahead);
 }
 
@@ -127,12 +127,12 @@ constexpr std::size_t kInt8Rows = 6;
 template <std::size_t... R>
 void int8_by_rows(std::index_sequence<R...>, const unsigned char* w, const unsigned char* x,
                   std::size_t steps, std::size_t rows, std::size_t first, std::size_t count, bool add,
-                  float* out, Ahead ahead) {
+                  float* out, const Ahead& ahead) {
   ((count == R + 1 && (int8_rows<R + 1>(w, x, steps, rows, first, add, out, ahead), true)) || ...);
 }
 
 void int8_tile(const unsigned char* w, const unsigned char* x, std::size_t steps, std::size_t rows, bool add,
-               float* out, Ahead ahead) {
+               float* out, const Ahead& ahead) {
   for (std::size_t first = 0; first < rows; first += kInt8Rows) {
     const std::size_t count = rows - first < kInt8Rows ? rows - first : kInt8Rows;
     int8_by_rows(std::make_index_sequence<kInt8Rows>(), w, x, steps, rows, first, count, add,

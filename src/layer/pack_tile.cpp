@@ -18,30 +18,56 @@ namespace hn = hwy::HWY_NAMESPACE;
 using D4 = hn::CappedTag<float, 4>;
 using V4 = hn::Vec<D4>;
 
+#if HWY_TARGET != HWY_SCALAR
+/// Rows r .. r + 3 of Interleave, transposed four by four.
+HWY_INLINE void InterleaveFour(const float* const* row, std::size_t r, std::size_t count, std::size_t inner,
+                               float* to) {
+  const D4 d;
+  std::size_t i = 0;
+  for (; i + 4 <= inner; i += 4) {
+    const V4 a = hn::LoadU(d, row[r] + i), b = hn::LoadU(d, row[r + 1] + i), c = hn::LoadU(d, row[r + 2] + i),
+             e = hn::LoadU(d, row[r + 3] + i);
+    const V4 ac = hn::InterleaveLower(d, a, c), be = hn::InterleaveLower(d, b, e);
+    const V4 ac2 = hn::InterleaveUpper(d, a, c), be2 = hn::InterleaveUpper(d, b, e);
+    float* at = to + i * count + r;
+    hn::StoreU(hn::InterleaveLower(d, ac, be), d, at);
+    hn::StoreU(hn::InterleaveUpper(d, ac, be), d, at + count);
+    hn::StoreU(hn::InterleaveLower(d, ac2, be2), d, at + 2 * count);
+    hn::StoreU(hn::InterleaveUpper(d, ac2, be2), d, at + 3 * count);
+  }
+  for (; i < inner; ++i)
+    for (std::size_t j = r; j < r + 4; ++j) to[i * count + j] = row[j][i];
+}
+
+/// Interleave for two rows.
+HWY_INLINE void InterleaveTwo(const float* const* row, std::size_t inner, float* to) {
+  const D4 d;
+  std::size_t i = 0;
+  for (; i + 4 <= inner; i += 4) {
+    const V4 a = hn::LoadU(d, row[0] + i), b = hn::LoadU(d, row[1] + i);
+    hn::StoreU(hn::InterleaveLower(d, a, b), d, to + 2 * i);
+    hn::StoreU(hn::InterleaveUpper(d, a, b), d, to + 2 * i + 4);
+  }
+  for (; i < inner; ++i)
+    for (std::size_t j = 0; j < 2; ++j) to[2 * i + j] = row[j][i];
+}
+#endif
+
 /// to[i * count + r] = row[r][i].
 void Interleave(const float* const* row, std::size_t count, std::size_t inner, float* to) {
-  std::size_t r = 0;
-#if HWY_TARGET != HWY_SCALAR
-  for (; r + 4 <= count; r += 4) {
-    const D4 d;
-    std::size_t i = 0;
-    for (; i + 4 <= inner; i += 4) {
-      // Four rows of four, transposed.
-      const V4 a = hn::LoadU(d, row[r] + i), b = hn::LoadU(d, row[r + 1] + i),
-               c = hn::LoadU(d, row[r + 2] + i), e = hn::LoadU(d, row[r + 3] + i);
-      const V4 ac = hn::InterleaveLower(d, a, c), be = hn::InterleaveLower(d, b, e);
-      const V4 ac2 = hn::InterleaveUpper(d, a, c), be2 = hn::InterleaveUpper(d, b, e);
-      float* at = to + i * count + r;
-      hn::StoreU(hn::InterleaveLower(d, ac, be), d, at);
-      hn::StoreU(hn::InterleaveUpper(d, ac, be), d, at + count);
-      hn::StoreU(hn::InterleaveLower(d, ac2, be2), d, at + 2 * count);
-      hn::StoreU(hn::InterleaveUpper(d, ac2, be2), d, at + 3 * count);
-    }
-    for (; i < inner; ++i)
-      for (std::size_t j = r; j < r + 4; ++j) to[i * count + j] = row[j][i];
+  if (count == 1) {
+    std::copy_n(row[0], inner, to);
+    return;
   }
+#if HWY_TARGET != HWY_SCALAR
+  if (count >= 4) {
+    for (std::size_t r = 0; r + 4 <= count; r += 4) InterleaveFour(row, r, count, inner, to);
+    if (count % 4) InterleaveFour(row, count - 4, count, inner, to);  // the last four, some of them again
+    return;
+  }
+  if (count == 2) return InterleaveTwo(row, inner, to);
 #endif
-  for (; r < count; ++r)
+  for (std::size_t r = 0; r < count; ++r)
     for (std::size_t i = 0; i < inner; ++i) to[i * count + r] = row[r][i];
 }
 

@@ -52,12 +52,24 @@ class NeuronBank {
   };
   /// slope: m x n, d objective / d y. Every part of `gradient` is set.
   void backward(const Work& work, const mat& slope, Gradient& gradient, int threads = 1) const;
+  /// Brings neuron(begin) .. neuron(end - 1) near, which lie anywhere in memory. Their pages are looked up
+  /// side by side first: what is asked for on a page that has to be looked up is left out. `part`: the first
+  /// value that will be used.
+  template <class Neuron>
+  void ask_for(std::size_t begin, std::size_t end, const Neuron& neuron, std::size_t part = 0) const {
+    for (std::size_t i = begin; i < end; ++i) look_up(neuron(i));
+    for (std::size_t i = begin; i < end; ++i) fetch(neuron(i), part);
+  }
   /// row (neuron_size()) = the slopes of u and v of gradient.neuron[e].
   void neuron_gradient(const Work& work, const Gradient& gradient, std::size_t e, float* row) const;
 
  private:
-  void ask_for(std::uint32_t neuron) const;
+  /// Finds the page of a neuron; fetches lines from value `part` on.
+  void look_up(std::uint32_t neuron) const;
+  void fetch(std::uint32_t neuron, std::size_t part) const;
   void forward_rows(uword begin, uword end, Work& work, mat& out) const;
+  /// Adds what the picks of one query of one row answer.
+  void answer(std::size_t query, Work& work, mat& out) const;
   void sort_picks(const Work& work, Gradient& gradient) const;
   /// of_score: of each pick, d objective / d score.
   void slopes_of_picks(uword begin, uword end, const Work& work, Gradient& gradient,

@@ -100,8 +100,9 @@ void ProductKeys::combine(const std::vector<Ranked>& first, const std::vector<Ra
   std::copy_n(sums.begin(), picks_, out);
 }
 
-void ProductKeys::select(const float* queries, uword n, KeyPick* out) const {
-  constexpr uword kTogether = 8;  // queries that share one reading of the keys
+void ProductKeys::select(const float* queries, uword n, KeyPick* out,
+                         const std::function<void(uword)>& found) const {
+  constexpr uword kTogether = 32;  // queries that share one reading of the keys
   thread_local std::vector<float> half_queries, scores;
   thread_local std::vector<Ranked> first, second;
   half_queries.resize(kTogether * width_);
@@ -118,6 +119,7 @@ void ProductKeys::select(const float* queries, uword n, KeyPick* out) const {
       best_of_half(scores.data() + q * side_, first);
       best_of_half(scores.data() + (kTogether + q) * side_, second);
       combine(first, second, out + (begin + q) * picks_);
+      found(begin + q);
     }
   }
 }

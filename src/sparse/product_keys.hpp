@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -30,8 +31,11 @@ class ProductKeys {
   std::span<float> keys() { return keys_; }
   std::span<const float> keys() const { return keys_; }
 
-  /// The picks of each of n queries (2 width x n), best first: picks x n.
-  void select(const float* queries, uword n, KeyPick* out) const;
+  /// The picks of each of n queries (2 width x n), best first: picks x n. found(q) is called when those of
+  /// query q are there, query by query.
+  void select(
+      const float* queries, uword n, KeyPick* out,
+      const std::function<void(uword)>& found = [](uword) {}) const;
 
  private:
   struct Ranked {
