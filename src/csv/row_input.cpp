@@ -1,5 +1,6 @@
 #include "row_input.hpp"
 
+#include <array>
 #include <condition_variable>
 #include <mutex>
 
@@ -22,6 +23,11 @@ class Turns {
     return ++taken_;
   }
 
+  /// Whether all pieces before `number` are done, or one of them failed.
+  bool come(std::uint64_t number) {
+    const std::lock_guard lock(giving_);
+    return failed_ || done_ + 1 == number;
+  }
   /// Waits until all pieces before `number` are done; false when one of them failed.
   bool wait(std::uint64_t number) {
     std::unique_lock lock(giving_);
@@ -55,41 +61,93 @@ class Turns {
   bool ended_ = false, failed_ = false;
 };
 
+/// A piece that was read and has not been given on.
+struct Held {
+  std::unique_ptr<RowParser> parser;
+  RawRows raw;
+  std::uint64_t number = 0;
+  Deliver deliver;
+  std::exception_ptr failure;
+};
+
+/// What one thread does: reads pieces and gives each on in its turn. A piece may wait for its turn while the
+/// thread reads the next one, so that a thread that is ahead need not stand still.
+class Worker {
+ public:
+  using Use = std::function<Deliver(const RawRows&, const ParsedRows&)>;
+  Worker(Turns& turns, const RowInput& input, const std::vector<CellUse>& uses, const Use& use)
+      : turns_(turns), input_(input), uses_(uses), use_(use) {}
+
+  void run() {
+    for (;;) {
+      while (count_ > 0 && (ended_ || count_ == held_.size() || turns_.come(oldest().number)))
+        if (!give_on()) return;
+      if (ended_) return;
+      read();
+    }
+  }
+
+ private:
+  Held& oldest() { return held_[first_]; }
+
+  void read() {
+    Held& held = held_[(first_ + count_) % held_.size()];
+    held.failure = nullptr;
+    held.number = 0;
+    try {
+      if (!held.parser) held.parser = input_.parser(uses_);
+      held.number = turns_.take(held.raw);
+      if (held.number == 0) {
+        ended_ = true;
+        return;
+      }
+      held.deliver = use_(held.raw, held.parser->parse(held.raw));
+    } catch (...) {
+      held.failure = std::current_exception();
+      if (held.number == 0) {  // taking failed: after all pieces before
+        held.number = turns_.taken() + 1;
+        ended_ = true;
+      }
+    }
+    ++count_;
+  }
+
+  /// False when another piece has failed.
+  bool give_on() {
+    Held& held = oldest();
+    if (!turns_.wait(held.number)) return false;
+    try {
+      if (held.failure) std::rethrow_exception(held.failure);
+      held.deliver();
+    } catch (...) {
+      turns_.fail();
+      throw;
+    }
+    turns_.done();
+    first_ = (first_ + 1) % held_.size();
+    --count_;
+    return true;
+  }
+
+  Turns& turns_;
+  const RowInput& input_;
+  const std::vector<CellUse>& uses_;
+  const Use& use_;
+  std::array<Held, 2> held_;
+  std::size_t first_ = 0, count_ = 0;
+  bool ended_ = false;
+};
+
 }  // namespace
 
 void for_each_piece(RowInput& input, const std::vector<CellUse>& uses, const Compute& compute,
                     const std::function<Deliver(const RawRows&, const ParsedRows&)>& use) {
   Turns turns(input);
-  const auto work = [&](std::size_t) {
-    const std::unique_ptr<RowParser> parser = input.parser(uses);
-    RawRows raw;
-    for (;;) {
-      std::uint64_t number = 0;
-      std::exception_ptr failure;
-      Deliver deliver;
-      try {
-        number = turns.take(raw);
-        if (number == 0) return;
-        deliver = use(raw, parser->parse(raw));
-      } catch (...) {
-        failure = std::current_exception();
-        if (number == 0) number = turns.taken() + 1;  // taking failed: after all pieces before
-      }
-      if (!turns.wait(number)) return;
-      try {
-        if (failure) std::rethrow_exception(failure);
-        deliver();
-      } catch (...) {
-        turns.fail();
-        throw;
-      }
-      turns.done();
-    }
-  };
   Compute local;
   local.threads = compute.threads;
   const int threads = compute.threads > 0 ? compute.threads : available_cores();
-  parallel_for(static_cast<std::size_t>(threads), local, work);
+  parallel_for(static_cast<std::size_t>(threads), local,
+               [&](std::size_t) { Worker(turns, input, uses, use).run(); });
 }
 
 }  // namespace moekit::csv

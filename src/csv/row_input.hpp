@@ -51,7 +51,6 @@ struct RawRows {
   std::uint64_t line = 1;                           ///< of text: the number of its first line
   std::uint64_t first = 0;                          ///< number of its first row, from 0
   std::uint64_t block = 0;                          ///< of a block file: which block
-  bool has_nul = false;
 };
 
 /// Reads raw rows. For one thread.

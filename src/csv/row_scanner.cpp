@@ -35,12 +35,12 @@ void RowScanner::set_uses(std::vector<CellUse> uses) {
   out_.assign(uses_.size(), nullptr);
 }
 
-void RowScanner::set_text(const char* begin, std::size_t size, std::uint64_t line, bool whole, bool has_nul) {
+void RowScanner::set_text(const char* begin, std::size_t size, std::uint64_t line, bool whole) {
   position_ = begin;
   end_ = begin + size;
   line_ = row_line_ = line;
   at_end_ = whole;
-  has_nul_ = has_nul;
+  has_nul_ = size > 0 && std::memchr(begin, 0, size);
   unescaped_.clear();
 }
 

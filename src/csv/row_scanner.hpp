@@ -32,7 +32,7 @@ class RowScanner {
 
   /// The text to read; `line` is the number of its first line. `whole`: it ends where a row does, or the
   /// file.
-  void set_text(const char* begin, std::size_t size, std::uint64_t line, bool whole, bool has_nul);
+  void set_text(const char* begin, std::size_t size, std::uint64_t line, bool whole);
   /// Reads one row; false at the end. Numbers, and NaN for missing and for what is no number, go to slot
   /// `slot`.
   bool next(std::size_t slot);

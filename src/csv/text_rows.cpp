@@ -42,7 +42,7 @@ class TextParser final : public RowParser {
   }
 
   const ParsedRows& parse(const RawRows& raw) override {
-    scanner_.set_text(raw.text, raw.size, raw.line, true, raw.has_nul);
+    scanner_.set_text(raw.text, raw.size, raw.line, true);
     rows_.cells.clear();
     uword n = 0;
     for (; scanner_.next(n); ++n) {
@@ -74,7 +74,7 @@ TextRows::TextRows(const std::string& path, bool restartable)
 void TextRows::begin() {
   position_ = end_ = buffers_.front()->data();
   quote_ = nullptr;
-  at_end_ = has_nul_ = false;
+  at_end_ = false;
   line_ = 1;
   row_ = 0;
   blank_rows_ = 0;
@@ -94,7 +94,7 @@ void TextRows::restart() {
 }
 
 RowScanner& TextRows::front() {
-  scanner_.set_text(position_, static_cast<std::size_t>(end_ - position_), line_, at_end_, has_nul_);
+  scanner_.set_text(position_, static_cast<std::size_t>(end_ - position_), line_, at_end_);
   return scanner_;
 }
 
@@ -109,7 +109,7 @@ void TextRows::read_names() {
   RawRows header;
   take_rows(header, 1);
   row_ = 0;
-  scanner_.set_text(header.text, header.size, header.line, true, header.has_nul);
+  scanner_.set_text(header.text, header.size, header.line, true);
   names_ = read_header(scanner_);
 }
 
@@ -136,7 +136,6 @@ bool TextRows::refill() {
   const std::size_t room = buffer.size() - kPadding - left;
   const std::size_t got = input_.read(buffer.data() + left, room);
   at_end_ = got < room;
-  has_nul_ = has_nul_ || (got > 0 && std::memchr(buffer.data() + left, 0, got));
   position_ = buffer.data();
   end_ = position_ + left + got;
   quote_ = nullptr;
@@ -251,7 +250,6 @@ bool TextRows::take_rows(RawRows& raw, uword most) {
   raw.size = done;
   raw.line = line_;
   raw.first = row_;
-  raw.has_nul = has_nul_;
   line_ += lines;
   row_ += rows;
   position_ += done;

@@ -50,7 +50,6 @@ class TextRows final : public RowInput {
   const char* end_ = nullptr;    // a line feed stands here, and padding after it
   const char* quote_ = nullptr;  // the first one from where it was looked for last; end_: none; null: unknown
   bool at_end_ = false;          // nothing follows end_
-  bool has_nul_ = false;
   std::uint64_t line_ = 1, row_ = 0;
   std::size_t blank_rows_ = 0;  // one column: blank lines known to be rows, because something follows them
 };
