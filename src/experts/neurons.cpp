@@ -21,6 +21,9 @@ constexpr uword kRows = 256;
 constexpr double kErrorShare = 0.01;
 /// Values of neurons that a step must touch before threads are started for it.
 constexpr std::size_t kWorthThreads = std::size_t{1} << 20;
+/// Rows whose likelihood, and dense parameters whose step, a thread takes at a time.
+constexpr uword kRowsOfTask = 32;
+constexpr std::size_t kValuesOfTask = std::size_t{1} << 15;
 
 /// One network of many single-neuron experts (neuron_bank.hpp) with one density: normal around its output, or
 /// softmax of C outputs. It is a bank of one expert: its neurons are no densities of their own, so a mixture
@@ -101,7 +104,7 @@ class NeuronExperts final : public ExpertFamily {
   };
   void answer(const Batch& batch, NeuronBank::Work& work, mat& out) const;
   double log_likelihood(const Batch& batch, uword row, double* answer, double* slope, double& of_noise) const;
-  void step_dense(const NeuronBank::Gradient& gradient, double scale, double rate);
+  void step_dense(const NeuronBank::Gradient& gradient, double scale, double rate, int threads);
   void step_neurons(const NeuronBank::Work& work, const NeuronBank::Gradient& gradient,
                     const SparseStep& step, int threads);
 
@@ -186,7 +189,7 @@ void NeuronExperts::scores(const Batch& batch, uword, mat& out) const {
 }
 
 /// Adam on queries, linear part and keys, one behind the other.
-void NeuronExperts::step_dense(const NeuronBank::Gradient& gradient, double scale, double rate) {
+void NeuronExperts::step_dense(const NeuronBank::Gradient& gradient, double scale, double rate, int threads) {
   simd::AdamStep step;
   step.scale = -scale;  // the gradient leads up
   step.momentum = kMomentum;
@@ -195,8 +198,14 @@ void NeuronExperts::step_dense(const NeuronBank::Gradient& gradient, double scal
   step.seen = 1 - std::pow(kSquares, moments_.steps);
   step.small = kSmall;
   std::size_t at = 0;
+  Compute compute;
+  compute.threads = threads;
   const auto move = [&](std::span<float> values, const std::vector<float>& slope) {
-    simd::adam(step, slope.data(), &moments_.first[at], &moments_.second[at], values.data(), values.size());
+    parallel_for((values.size() + kValuesOfTask - 1) / kValuesOfTask, compute, [&](std::size_t task) {
+      const std::size_t begin = task * kValuesOfTask, n = std::min(kValuesOfTask, values.size() - begin);
+      simd::adam(step, slope.data() + begin, &moments_.first[at + begin], &moments_.second[at + begin],
+                 values.data() + begin, n);
+    });
     at += values.size();
   };
   move(bank_.queries(), gradient.queries);
@@ -239,15 +248,24 @@ double NeuronExperts::sparse_step(const Batch& batch, const SparseStep& step) {
   const int threads = touched < kWorthThreads ? 1 : step.threads;
   bank_.forward(batch.expert, work, y, threads);
   mat slope(y.n_rows, batch.rows);
+  vec value(batch.rows), of_noise(batch.rows, arma::fill::zeros);
+  const auto weight_of = [&](uword i) { return batch.weight ? batch.weight[i] : 1.0; };
+  Compute compute;
+  compute.threads = threads;
+  parallel_for((batch.rows + kRowsOfTask - 1) / kRowsOfTask, compute, [&](std::size_t task) {
+    for (uword i = task * kRowsOfTask; i < std::min<uword>(batch.rows, (task + 1) * kRowsOfTask); ++i) {
+      value[i] = log_likelihood(batch, i, y.colptr(i), slope.colptr(i), of_noise[i]);
+      // Steps are taken for the error on the target's own scale: the noise would make them longer as it
+      // falls.
+      slope.col(i) *= classes_ > 0 ? weight_of(i) : weight_of(i) * noise_ * noise_;
+    }
+  });
   double sum = 0, weight = 0, squares_of_errors = 0;
   for (uword i = 0; i < batch.rows; ++i) {
-    const double w = batch.weight ? batch.weight[i] : 1.0;
-    double of_noise = 0;
-    sum += w * log_likelihood(batch, i, y.colptr(i), slope.colptr(i), of_noise);
-    // Steps are taken for the error on the target's own scale: the noise would make them longer as it falls.
-    slope.col(i) *= classes_ > 0 ? w : w * noise_ * noise_;
+    const double w = weight_of(i);
+    sum += w * value[i];
     weight += w;
-    squares_of_errors += w * noise_ * noise_ * (of_noise + 1);
+    squares_of_errors += w * noise_ * noise_ * (of_noise[i] + 1);
   }
   if (!(weight > 0)) return 0;
   bank_.backward(work, slope, gradient, threads);
@@ -257,7 +275,7 @@ double NeuronExperts::sparse_step(const Batch& batch, const SparseStep& step) {
     moments_.second = moments_.first;
   }
   moments_.steps += 1;
-  step_dense(gradient, 1 / weight, step.dense_rate);
+  step_dense(gradient, 1 / weight, step.dense_rate, threads);
   step_neurons(work, gradient, step, threads);
   if (classes_ == 0) {
     // Errors of rows before they were learnt from: an honest spread, where that of learnt rows is too small.
