@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 
@@ -111,8 +112,12 @@ class Worker:
 def in_turns(requests, runs):
     """Medians for {name: (worker, request)}; the first round only warms up."""
     times = {name: [] for name in requests}
+    last = None
     for turn in range(runs + 1):
         for name, (worker, request) in requests.items():
+            if worker is not last:
+                time.sleep(0.1)  # threads of the other program go on spinning for a while when their work is done
+            last = worker
             seconds = worker.seconds(request)
             if turn:
                 times[name].append(seconds)
