@@ -6,6 +6,7 @@
 #include <numbers>
 #include <vector>
 
+#include "log_sum.hpp"
 #include "moekit/evaluate.hpp"
 #include "simd/absolute.hpp"
 
@@ -76,19 +77,12 @@ class MixtureCrps {
 
 /// ln of the probability of (lo, hi) under the components of one row.
 double log_mixture_interval(const Components& c, uword i, double lo, double hi) {
-  double most = -std::numeric_limits<double>::infinity(), sum = 0;
-  for (uword k = 0; k < c.weight.n_cols; ++k) {
-    if (!(c.weight(i, k) > 0)) continue;
-    const double term = std::log(c.weight(i, k)) + log_normal_interval((lo - c.mean(i, k)) / c.sd(i, k),
-                                                                       (hi - c.mean(i, k)) / c.sd(i, k));
-    if (term > most) {
-      sum = sum * std::exp(most - term) + 1;
-      most = term;
-    } else {
-      sum += std::exp(term - most);
-    }
-  }
-  return most + std::log(sum);
+  LogSum sum;
+  for (uword k = 0; k < c.weight.n_cols; ++k)
+    if (c.weight(i, k) > 0)
+      sum.add(std::log(c.weight(i, k)) +
+              log_normal_interval((lo - c.mean(i, k)) / c.sd(i, k), (hi - c.mean(i, k)) / c.sd(i, k)));
+  return sum.value();
 }
 
 /// step: on the standardised target.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <memory>
 
+#include "log_sum.hpp"
 #include "train/member_rows.hpp"
 
 namespace moekit::train {
@@ -42,19 +43,12 @@ void ask(const Mixture& member, const Schema& schema, const Block& block, Poster
 
 /// ln density of a row at y, up to a constant, with all noise times `factor`.
 double log_density(const Said& said, uword row, double y, double factor, double least) {
-  double top = -arma::datum::inf, sum = 0;
+  LogSum sum;
   for (uword k = 0; k < said.mean.n_cols; ++k) {
-    const double sd = std::max(factor * said.sd(row, k), least);
-    const double z = (y - said.mean(row, k)) / sd,
-                 term = said.log_weight(row, k) - 0.5 * z * z - std::log(sd);
-    if (term > top) {
-      sum = sum * std::exp(top - term) + 1;
-      top = term;
-    } else {
-      sum += std::exp(term - top);
-    }
+    const double sd = std::max(factor * said.sd(row, k), least), z = (y - said.mean(row, k)) / sd;
+    sum.add(said.log_weight(row, k) - 0.5 * z * z - std::log(sd));
   }
-  return top + std::log(sum);
+  return sum.value();
 }
 
 /// The factor at the maximum of values on the grid, between its points by a parabola.
