@@ -215,9 +215,11 @@ Search search_experts(const train::SearchTask& task, const Bases& bases) {
   while (experts > 1 && !out.stopped) {
     out.all = train::search(many_task, prototype(options, task.schema, bases, experts), out.stopped);
     if (!out.all.front().start.refused || out.stopped) break;
+    // One at a time would be a search for each of hundreds; half of those in the way leaves the rest a chance.
+    const uword fewer = std::clamp<uword>((out.all.front().degenerate + 1) / 2, 1, experts - 1);
     out.notes.push_back("every start with " + std::to_string(experts) + " experts was refused (" +
-                        out.all.front().start.reason + "): " + std::to_string(experts - 1) + " fitted");
-    --experts;
+                        out.all.front().start.reason + "): " + std::to_string(experts - fewer) + " fitted");
+    experts -= fewer;
     if (!options.initial_region.empty()) experts = 1;
   }
   if (out.all.empty() || out.all.front().start.refused) {

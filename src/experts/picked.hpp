@@ -1,0 +1,51 @@
+#pragma once
+#include "moekit/experts.hpp"
+
+namespace moekit {
+
+/// The rows of a batch that ask one expert, as a batch of their own.
+class PickedRows {
+ public:
+  /// Features, target and offset of the rows that ask expert k; weights stay behind.
+  const Batch& gather(const Batch& all, uword k);
+
+ private:
+  Batch part_;
+  vec offset_;
+};
+
+/// log_density() under routing, at the cost of the rows that are asked: `density(k, part, own)` writes those
+/// of expert k for the rows of `part`. 0 elsewhere.
+template <class Density>
+void density_of_picks(const Batch& batch, uword experts, mat& out, const Density& density) {
+  thread_local PickedRows rows;
+  thread_local vec own;
+  out.zeros(batch.rows, experts);
+  for (uword k = 0; k < experts; ++k) {
+    if (batch.picks->count(k) == 0) continue;
+    const Batch& part = rows.gather(batch, k);
+    own.set_size(part.rows);
+    density(k, part, own.memptr());
+    const uword* row = batch.picks->rows.data() + batch.picks->begin[k];
+    double* to = out.colptr(k);
+    for (uword i = 0; i < part.rows; ++i) to[row[i]] = own[i];
+  }
+}
+
+/// add() likewise: `add(k, part, own)`, with the responsibilities of those rows, part.rows x 1.
+template <class Add>
+void add_picks(const Batch& batch, const mat& responsibility, const Add& add) {
+  thread_local PickedRows rows;
+  thread_local mat own;
+  for (uword k = 0; k < responsibility.n_cols; ++k) {
+    if (batch.picks->count(k) == 0) continue;
+    const Batch& part = rows.gather(batch, k);
+    own.set_size(part.rows, 1);
+    const uword* row = batch.picks->rows.data() + batch.picks->begin[k];
+    const double* from = responsibility.colptr(k);
+    for (uword i = 0; i < part.rows; ++i) own[i] = from[row[i]];
+    add(k, part, own);
+  }
+}
+
+}  // namespace moekit
