@@ -3,10 +3,13 @@
 
 namespace moekit {
 
+/// Features, target and offset of some rows, 0-based, as a batch of their own; weights and the gate's
+/// features stay behind. `offset` holds what `part` refers to.
+void gather_batch(const Batch& all, std::span<const uword> rows, Batch& part, vec& offset);
+
 /// The rows of a batch that ask one expert, as a batch of their own.
 class PickedRows {
  public:
-  /// Features, target and offset of the rows that ask expert k; weights stay behind.
   const Batch& gather(const Batch& all, uword k);
 
  private:
