@@ -6,6 +6,7 @@
 #include "fit_helpers.hpp"
 #include "moekit/diagnose.hpp"
 #include "moekit/error.hpp"
+#include "moekit/model_io.hpp"
 #include "reference/climbing.hpp"
 #include "scores.hpp"
 
@@ -412,5 +413,28 @@ TEST_CASE("the CRPS of counts is the plain sum over all numbers, also where they
       sum += std::pow(f - (y <= j ? 1 : 0), 2);
     }
     CHECK(scores.crps[i] == doctest::Approx(sum).epsilon(1e-4));
+  }
+}
+
+TEST_CASE("behind a log link a mean ends at ten times the largest target, far outside; not with an offset") {
+  const Columns c = simulated(
+      500, {1.0, 0.8}, 5, [](double location, Rng& rng) { return poisson_draw(std::exp(location), rng); });
+  for (const bool offset : {false, true}) {
+    CAPTURE(offset);
+    const Rows rows = table(c, Task::count, offset ? vec(c.y.n_elem, arma::fill::zeros) : vec());
+    Model model = fit(rows.schema, rows.source, asked("poisson"));
+    const Columns far{mat(vec{0, 2, 12}), vec{1, 1, 1}, {}};
+    Rows there = table(far, Task::count, offset ? vec(3, arma::fill::zeros) : vec());
+    BlockData buffer;
+    const Block block = there.source.read(0, buffer);
+    const vec mean = predict(model, block).mean;
+    const vec w = raw_coefficients(model);
+    CHECK(mean[0] == doctest::Approx(std::exp(w[0])).epsilon(1e-9));
+    CHECK(mean[1] == doctest::Approx(std::exp(w[0] + 2 * w[1])).epsilon(1e-9));
+    const double free = std::exp(w[0] + 12 * w[1]), most = 10 * c.y.max();
+    REQUIRE(free > 2 * most);
+    CHECK(mean[2] == doctest::Approx(offset ? free : most).epsilon(1e-9));
+    const Model back = parse_model(model_text(model), "m");
+    CHECK(arma::approx_equal(predict(back, block).mean, mean, "absdiff", 0.0));
   }
 }

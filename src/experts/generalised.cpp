@@ -35,6 +35,7 @@ GeneralisedExperts::GeneralisedExperts(const Kernel& kernel, const ExpertShape& 
       shape_(shape.experts),
       prior_(shape.groups, shape.experts, kLeastPrecision),
       noise_prior_(shape.noise_groups, shape.experts, kLeastNoisePrecision),
+      most_location_(kernel.log_link() ? std::log(shape.most_mean) : arma::datum::inf),
       centre_(v_.n_rows, shape.experts, arma::fill::zeros),
       floor_(kernel.least_scale()) {
   shape_.fill(kernel.first_shape());
@@ -98,6 +99,7 @@ void GeneralisedExperts::predict(const Batch& batch, uword first, uword experts,
   if (batch.offset && kernel_.log_link())
     for (uword k = 0; k < experts; ++k)
       for (uword i = 0; i < batch.rows; ++i) out.location(i, k) += batch.offset[i];
+  if (std::isfinite(most_location_)) out.location.clamp(-arma::datum::inf, most_location_);
   if (q() == 0) return;
   predictors(batch.noise, own(v_), out.scale);
   out.slope.ones(batch.rows, experts);
@@ -120,6 +122,9 @@ void GeneralisedExperts::derive(const Batch& batch, const Predictors& at, uword 
                  &out.shape_curvature})
     v->set_size(batch.rows);
   kernel_.derivatives(at.rows(batch, k, shape), out);
+  const double* location = at.location.colptr(k);
+  for (uword i = 0; i < batch.rows; ++i)
+    if (location[i] >= most_location_) out.location[i] = 0;
   if (q() == 0) return;
   out.scale %= at.slope.col(k);
   out.scale_curvature %= arma::square(at.slope.col(k));

@@ -85,7 +85,8 @@ class GeneralisedExperts final : public ExpertFamily {
   mat v_;      // q x K, logarithm of the scale; empty if the family has none
   vec shape_;  // K
   CoefficientPrior prior_, noise_prior_;
-  mat centre_;  // q x K, noise features of the average row of each expert
+  double most_location_;  // behind a log link
+  mat centre_;            // q x K, noise features of the average row of each expert
   double floor_;
 };
 
