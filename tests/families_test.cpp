@@ -488,18 +488,24 @@ Rows rows_for(const Kind& kind, uword n, uword inputs) {
   return rows;
 }
 
+/// k experts of a kind with drawn parameters, behind a softmax gate of the same p features.
+Mixture drawn_mixture(const Kind& kind, const Rows& rows, uword k, uword p, std::uint64_t seed) {
+  Mixture m;
+  m.gate_basis = m.expert_basis = linear_basis(rows.schema, {}, true);
+  if (kind.noise > 1) m.noise_basis = m.expert_basis;
+  m.gate = Value<GateFamily>(make_gate("softmax", gate_shape(k, p)));
+  m.experts = Value<ExpertFamily>(make_experts(kind.family, kind.shape(k, p)));
+  draw_fields(m.fields(), Rng(3, seed));
+  return m;
+}
+
 }  // namespace
 
 TEST_CASE("a whole mixture: the E step equals plain loops, and its sums hold the gradient") {
   for_each_family([](const Kind& kind) {
     const uword n = 150, p = 3, k = 3;
     const Rows rows = rows_for(kind, n, p - 1);
-    Mixture m;
-    m.gate_basis = m.expert_basis = linear_basis(rows.schema, {}, true);
-    if (kind.noise > 1) m.noise_basis = m.expert_basis;
-    m.gate = Value<GateFamily>(make_gate("softmax", gate_shape(k, p)));
-    m.experts = Value<ExpertFamily>(make_experts(kind.family, kind.shape(k, p)));
-    draw_fields(m.fields(), Rng(3, 3));
+    Mixture m = drawn_mixture(kind, rows, k, p, 3);
     BlockData buffer;
     const Block block = rows.source.read(0, buffer);
     Posterior post;
@@ -541,12 +547,7 @@ TEST_CASE("a routed mixture: posterior and sums by the picks alone are those of 
   for_each_family([](const Kind& kind) {
     const uword n = 150, p = 3, k = 5;
     const Rows rows = rows_for(kind, n, p - 1);
-    Mixture m;
-    m.gate_basis = m.expert_basis = linear_basis(rows.schema, {}, true);
-    if (kind.noise > 1) m.noise_basis = m.expert_basis;
-    m.gate = Value<GateFamily>(make_gate("softmax", gate_shape(k, p)));
-    m.experts = Value<ExpertFamily>(make_experts(kind.family, kind.shape(k, p)));
-    draw_fields(m.fields(), Rng(3, 4));
+    Mixture m = drawn_mixture(kind, rows, k, p, 4);
     m.routing.top_k = 2;
     BlockData buffer;
     Posterior post;

@@ -122,12 +122,10 @@ void LogisticExperts::log_density(const Batch& batch, mat& out) const {
 }
 
 void LogisticExperts::add(const Batch& batch, const mat& responsibility, std::span<double> sums) const {
-  if (batch.picks)
-    add_picks(batch, responsibility, [&](uword k, const Batch& part, const mat& own) {
-      add_from(k, part, own, sums.subspan(k * stride(), stride()));
-    });
-  else
-    add_from(0, batch, responsibility, sums);
+  add_all_or_picks(batch, responsibility, stride(), sums,
+                   [this](uword first, const Batch& rows, const mat& own, std::span<double> to) {
+                     add_from(first, rows, own, to);
+                   });
 }
 
 /// add() for the experts from `first`, one a column of `responsibility`.

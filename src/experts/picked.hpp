@@ -51,4 +51,16 @@ void add_picks(const Batch& batch, const mat& responsibility, const Add& add) {
   }
 }
 
+/// add() of families whose code does some experts in turn, `stride` sums each: `add_from(first, batch,
+/// responsibility, sums)` does those from `first`, one a column of its responsibilities. All at once without
+/// routing, else one by one on the rows that each is asked about.
+template <class AddFrom>
+void add_all_or_picks(const Batch& batch, const mat& responsibility, std::size_t stride,
+                      std::span<double> sums, const AddFrom& add_from) {
+  if (!batch.picks) return add_from(0, batch, responsibility, sums);
+  add_picks(batch, responsibility, [&](uword k, const Batch& part, const mat& own) {
+    add_from(k, part, own, sums.subspan(k * stride, stride));
+  });
+}
+
 }  // namespace moekit
