@@ -52,6 +52,7 @@ Grid::Grid(const Model& model, std::size_t x, std::size_t y, const std::vector<R
   const TypicalRow base = typical_row(model.schema);
   log_gate_.set_size(mixture.count(), n * n);
   Posterior work;
+  work.keep_before = true;
   in_blocks(
       model.schema, n * n,
       [&](std::size_t i) {

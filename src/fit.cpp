@@ -41,7 +41,7 @@ Mixture prototype(const FitOptions& o, const Schema& schema, const Bases& bases,
   m.experts = Value<ExpertFamily>(
       make_experts(family_of(o, schema),
                    {experts, bases.expert.groups(), bases.noise.groups(), schema.target.labels.size(),
-                    schema.targets(), full_covariance_of(o, schema), o.hidden, neurons}));
+                    schema.targets(), full_covariance_of(o, schema), o.hidden, neurons, schema.most_mean()}));
   m.routing.score = experts > 1 ? o.gate_score : RoutingRule::Score::softmax;
   m.routing.top_k = std::min(o.top_k, experts);
   if (o.shared_experts > 0 && o.shared_experts < experts) {
@@ -215,9 +215,12 @@ Search search_experts(const train::SearchTask& task, const Bases& bases) {
   while (experts > 1 && !out.stopped) {
     out.all = train::search(many_task, prototype(options, task.schema, bases, experts), out.stopped);
     if (!out.all.front().start.refused || out.stopped) break;
+    // One at a time would be a search for each of hundreds; half of those in the way leaves the rest a
+    // chance.
+    const uword fewer = std::clamp<uword>((out.all.front().degenerate + 1) / 2, 1, experts - 1);
     out.notes.push_back("every start with " + std::to_string(experts) + " experts was refused (" +
-                        out.all.front().start.reason + "): " + std::to_string(experts - 1) + " fitted");
-    --experts;
+                        out.all.front().start.reason + "): " + std::to_string(experts - fewer) + " fitted");
+    experts -= fewer;
     if (!options.initial_region.empty()) experts = 1;
   }
   if (out.all.empty() || out.all.front().start.refused) {

@@ -2,29 +2,60 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "simd/products.hpp"
 
 namespace moekit {
 
+namespace {
+
+/// Under routing most weights are zero: then each column goes through its own rows.
+bool mostly_zero(const mat& weight) {
+  const auto used = std::count_if(weight.begin(), weight.end(), [](double w) { return w != 0; });
+  return weight.n_cols > 1 && 4 * static_cast<uword>(used) <= weight.n_elem;
+}
+
+/// Calls visit(k, rows of x where column k of `weight` is not zero, that column there).
+template <class Visit>
+void for_used_rows(const mat& x, const mat& weight, const Visit& visit) {
+  thread_local mat rows;
+  thread_local std::vector<double> own;
+  thread_local std::vector<uword> index;
+  for (uword k = 0; k < weight.n_cols; ++k) {
+    index.clear();
+    own.clear();
+    const double* w = weight.colptr(k);
+    for (uword i = 0; i < weight.n_rows; ++i)
+      if (w[i] != 0) {
+        index.push_back(i);
+        own.push_back(w[i]);
+      }
+    if (index.empty()) continue;
+    gather_rows(x, index, rows);
+    visit(k, rows, own.data());
+  }
+}
+
+}  // namespace
+
+void gather_rows(const mat& x, std::span<const uword> rows, mat& out) {
+  out.set_size(rows.size(), x.n_cols);
+  for (uword j = 0; j < x.n_cols; ++j) {
+    const double* from = x.colptr(j);
+    double* to = out.colptr(j);
+    for (uword i = 0; i < rows.size(); ++i) to[i] = from[rows[i]];
+  }
+}
+
 void add_weighted_grams(const mat& x, const mat& weight, double* out) {
-  // Under routing most weights are zero: then each column goes through its own rows, at their cost.
-  const auto used =
-      static_cast<uword>(std::count_if(weight.begin(), weight.end(), [](double w) { return w != 0; }));
-  if (weight.n_cols > 1 && 4 * used <= weight.n_elem) {
-    thread_local mat rows;
-    thread_local vec own;
-    for (uword k = 0; k < weight.n_cols; ++k) {
-      const arma::uvec index = arma::find(weight.col(k));
-      if (index.is_empty()) continue;
-      rows = x.rows(index);
-      own = weight.col(k).eval().elem(index);
-      simd::add_pair_sums(rows.memptr(), rows.n_rows, rows.n_cols, own.memptr(), 1,
-                          out + k * packed_size(x.n_cols));
-    }
+  if (!mostly_zero(weight)) {
+    simd::add_pair_sums(x.memptr(), x.n_rows, x.n_cols, weight.memptr(), weight.n_cols, out);
     return;
   }
-  simd::add_pair_sums(x.memptr(), x.n_rows, x.n_cols, weight.memptr(), weight.n_cols, out);
+  for_used_rows(x, weight, [&](uword k, const mat& rows, const double* own) {
+    simd::add_pair_sums(rows.memptr(), rows.n_rows, rows.n_cols, own, 1, out + k * packed_size(x.n_cols));
+  });
 }
 
 void predictors(const mat& x, const mat& c, mat& out) {
@@ -33,7 +64,13 @@ void predictors(const mat& x, const mat& c, mat& out) {
 }
 
 void add_products(const mat& x, const mat& w, double* out) {
-  simd::add_column_sums(x.memptr(), x.n_rows, x.n_cols, w.memptr(), w.n_cols, out);
+  if (!mostly_zero(w)) {
+    simd::add_column_sums(x.memptr(), x.n_rows, x.n_cols, w.memptr(), w.n_cols, out);
+    return;
+  }
+  for_used_rows(x, w, [&](uword k, const mat& rows, const double* own) {
+    simd::add_column_sums(rows.memptr(), rows.n_rows, rows.n_cols, own, 1, out + k * x.n_cols);
+  });
 }
 
 mat unpack(const double* packed, uword p) {

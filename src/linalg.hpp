@@ -13,13 +13,17 @@ using arma::vec;
 inline std::size_t packed_size(uword p) { return p * (p + 1) / 2; }
 
 /// out (packed_size(p) x K, column by column) += sum_i weight[i, k] x_i x_i', for all k at once.
-/// x: n x p; weight: n x K. The products x_i x_j of a row are formed once for several k.
+/// x: n x p; weight: n x K. The products x_i x_j of a row are formed once for several k; where most weights
+/// are zero, as under routing, the cost is that of the rest.
 void add_weighted_grams(const mat& x, const mat& weight, double* out);
+
+/// out: the rows of x with these numbers, 0-based, in this order.
+void gather_rows(const mat& x, std::span<const uword> rows, mat& out);
 
 /// out = x c: n x p times p x K.
 void predictors(const mat& x, const mat& c, mat& out);
 
-/// out (p x K) += x' w.
+/// out (p x K) += x' w. Where most of w is zero, as under routing, at the cost of the rest.
 void add_products(const mat& x, const mat& w, double* out);
 
 /// Full symmetric matrix from packed_size(p) doubles.

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "picking.hpp"
 #include "simd/vector_math.hpp"
 
 namespace moekit {
@@ -71,14 +72,44 @@ bool plain_softmax(const Mixture& mixture, Posterior& out) {
 
 /// out.gate: n x K, logarithms of the gate's weights under the routing.
 void log_gate(const Mixture& mixture, Posterior& out) {
+  const RoutingRule& rule = mixture.routing;
+  const bool routed = rule.active(mixture.count());
   out.batch.picks = nullptr;
-  mixture.gate->log_prob(out.batch, out.gate);
   out.gate_before.reset();
-  if (!mixture.routing.active(mixture.count())) return;
-  out.gate_before = out.gate;
-  simd::exp_inplace(out.gate_before.memptr(), out.gate_before.n_elem);
-  route(mixture.routing, *mixture.gate, out.batch, out.gate, out.picks);
+  // What picks are weighed with is normalised over them: scores serve as well as weights.
+  if (!routed || rule.score != RoutingRule::Score::softmax || !mixture.gate->logits(out.batch, out.gate))
+    mixture.gate->log_prob(out.batch, out.gate);
+  if (!routed) return;
+  if (out.keep_before) {
+    out.gate_before.set_size(arma::size(out.gate));
+    out.log_likelihood.set_size(out.gate.n_rows);
+    simd::softmax_rows(out.gate.memptr(), out.gate.n_rows, out.gate.n_cols, out.gate_before.memptr(),
+                       out.log_likelihood.memptr());
+  }
+  route(rule, *mixture.gate, out.batch, out.gate, out.picks);
   out.batch.picks = &out.picks;
+}
+
+/// Of the picks alone: out.gate from logarithms, responsibilities and log-likelihoods.
+void posterior_of_picks(Posterior& out) {
+  thread_local std::vector<double> joint;
+  joint.resize(out.picks.rows.size());
+  for_picks(out.picks,
+            [&](uword at, uword i, uword k) { joint[at] = out.gate(i, k) + out.log_density(i, k); });
+  log_sums(out.picks, out.batch.rows, joint.data(), out.log_likelihood);
+  out.responsibility.zeros();
+  for_picks(out.picks, [&](uword at, uword i, uword k) {
+    out.responsibility(i, k) = std::exp(joint[at] - out.log_likelihood[i]);
+  });
+}
+
+/// out.gate: its exponentials, which are 0 beside the picks.
+void weights_of_picks(Posterior& out) {
+  thread_local std::vector<double> kept;
+  kept.resize(out.picks.rows.size());
+  for_picks(out.picks, [&](uword at, uword i, uword k) { kept[at] = std::exp(out.gate(i, k)); });
+  out.gate.zeros();
+  for_picks(out.picks, [&](uword at, uword i, uword k) { out.gate(i, k) = kept[at]; });
 }
 
 }  // namespace
@@ -89,16 +120,22 @@ void posterior(const Mixture& mixture, const Schema& schema, const Block& block,
   out.responsibility.set_size(n, k);
   out.log_likelihood.set_size(n);
   if (plain_softmax(mixture, out)) {
-    mixture.experts->log_density(out.batch, out.log_joint);
-    simd::posterior_rows(out.gate.memptr(), out.log_joint.memptr(), n, k, out.responsibility.memptr(),
+    mixture.experts->log_density(out.batch, out.log_density);
+    simd::posterior_rows(out.gate.memptr(), out.log_density.memptr(), n, k, out.responsibility.memptr(),
                          out.log_likelihood.memptr());
     return;
   }
   log_gate(mixture, out);
-  mixture.experts->log_density(out.batch, out.log_joint);
-  out.log_joint += out.gate;
+  mixture.experts->log_density(out.batch, out.log_density);
+  if (out.batch.picks) {
+    posterior_of_picks(out);
+    weights_of_picks(out);
+    return;
+  }
+  out.log_density += out.gate;
   simd::exp_inplace(out.gate.memptr(), out.gate.n_elem);
-  simd::softmax_rows(out.log_joint.memptr(), n, k, out.responsibility.memptr(), out.log_likelihood.memptr());
+  simd::softmax_rows(out.log_density.memptr(), n, k, out.responsibility.memptr(),
+                     out.log_likelihood.memptr());
 }
 
 void gate_weights(const Mixture& mixture, const Schema& schema, const Block& block, Posterior& out) {
@@ -110,7 +147,10 @@ void gate_weights(const Mixture& mixture, const Schema& schema, const Block& blo
     return;
   }
   log_gate(mixture, out);
-  simd::exp_inplace(out.gate.memptr(), out.gate.n_elem);
+  if (out.batch.picks)
+    weights_of_picks(out);
+  else
+    simd::exp_inplace(out.gate.memptr(), out.gate.n_elem);
 }
 
 double log_unit(const Schema& schema) {

@@ -259,9 +259,10 @@ Mixture read_member(const Node& node, const Model& model, std::size_t bytes) {
       static_cast<double>(bytes / 2))
     experts.fail("has an impossible size");
   m.experts = Value<ExpertFamily>(built(experts, [&] {
-    return make_experts(model.family, {count, m.expert_basis.groups(), m.noise_basis.groups(),
-                                       std::max<std::size_t>(classes, 1), model.schema.targets(),
-                                       model.full_covariance, model.hidden, model.neurons});
+    return make_experts(model.family,
+                        {count, m.expert_basis.groups(), m.noise_basis.groups(),
+                         std::max<std::size_t>(classes, 1), model.schema.targets(), model.full_covariance,
+                         model.hidden, model.neurons, model.schema.most_mean()});
   }));
   if ((m.experts->classes() > 0) != (model.schema.target.task == Task::classification))
     experts.fail("of the family '" + model.family + "' do not suit the task");

@@ -76,6 +76,7 @@ class KnownTarget {
 };
 
 void e_step(const Model& model, const Mixture& member, const Block& block, Posterior& out) {
+  out.keep_before = true;
   if (block.target)
     posterior(member, model.schema, block, out);
   else

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "log_sum.hpp"
 #include "moekit/error.hpp"
 #include "picking.hpp"
 
@@ -21,28 +22,37 @@ double log_sigmoid(double x) { return std::min(x, 0.0) - std::log1p(std::exp(-st
 /// The k largest of each row, column by column, so that equal scores go to the lower index.
 class RowBest {
  public:
-  RowBest(uword rows, uword k) : best_(k, rows), index_(k, rows) {
+  RowBest(uword rows, uword k) : best_(k, rows), index_(k, rows), least_(rows) {
     best_.fill(kNever);
     index_.fill(UINT64_MAX);
+    least_.fill(kNever);
   }
-  void offer(uword row, double score, uword expert) {
-    const uword k = best_.n_rows;
+  void offer(const double* score, uword expert) {
+    for (uword row = 0; row < least_.n_elem; ++row) {
+      // A score of -inf still is one: an expert that nobody else leaves a place to.
+      const double s = std::max(score[row], -1e300);
+      if (s > least_[row]) insert(row, s, expert);
+    }
+  }
+  const arma::umat& index() const { return index_; }
+
+ private:
+  void insert(uword row, double score, uword expert) {
     double* best = best_.colptr(row);
-    if (!(score > best[k - 1])) return;
-    uword at = k - 1;
     uword* index = index_.colptr(row);
+    uword at = best_.n_rows - 1;
     for (; at > 0 && score > best[at - 1]; --at) {
       best[at] = best[at - 1];
       index[at] = index[at - 1];
     }
     best[at] = score;
     index[at] = expert;
+    least_[row] = best[best_.n_rows - 1];
   }
-  const arma::umat& index() const { return index_; }
 
- private:
   mat best_;
   arma::umat index_;
+  vec least_;  // of those kept: most scores lose to it, and it is next to its neighbours'
 };
 
 std::uint64_t mixed(std::uint64_t z) {
@@ -101,9 +111,7 @@ void pick_top(const mat& score, const RoutingRule& rule, std::vector<std::uint8_
       std::fill_n(picked.begin() + static_cast<std::ptrdiff_t>(j * n), n, std::uint8_t{1});
       continue;
     }
-    const double* s = score.colptr(j);
-    // A score of -inf still is one: an expert that nobody else leaves a place to.
-    for (uword i = 0; i < n; ++i) best.offer(i, std::max(s[i], -1e300), j);
+    best.offer(score.colptr(j), j);
   }
   for (uword i = 0; k > 0 && i < n; ++i)
     for (const uword j : best.index().col(i))
@@ -121,20 +129,22 @@ void gather_picks(const std::vector<std::uint8_t>& picked, uword rows, uword exp
   }
 }
 
+void log_sums(const Picks& picks, uword rows, const double* value, vec& out) {
+  thread_local std::vector<LogSum> sum;
+  sum.assign(rows, LogSum());
+  for_picks(picks, [&](uword at, uword i, uword) { sum[i].add(value[at]); });
+  out.set_size(rows);
+  for (uword i = 0; i < rows; ++i) out[i] = sum[i].value();
+}
+
 void weigh_picks(const Picks& picks, mat& log_gate) {
-  const uword n = log_gate.n_rows, experts = log_gate.n_cols;
-  vec most(n), sum(n, arma::fill::zeros);
-  most.fill(kNever);
-  const auto each = [&](const auto& visit) {
-    for (uword k = 0; k < experts; ++k)
-      for (uword at = picks.begin[k]; at < picks.begin[k + 1]; ++at) visit(picks.rows[at], k);
-  };
-  each([&](uword i, uword k) { most[i] = std::max(most[i], log_gate(i, k)); });
-  each([&](uword i, uword k) { sum[i] += std::exp(log_gate(i, k) - most[i]); });
-  mat out(n, experts);
-  out.fill(kNever);
-  each([&](uword i, uword k) { out(i, k) = log_gate(i, k) - most[i] - std::log(sum[i]); });
-  log_gate = std::move(out);
+  thread_local std::vector<double> kept;
+  thread_local vec sum;
+  kept.resize(picks.rows.size());
+  for_picks(picks, [&](uword at, uword i, uword k) { kept[at] = log_gate(i, k); });
+  log_sums(picks, log_gate.n_rows, kept.data(), sum);
+  log_gate.fill(kNever);
+  for_picks(picks, [&](uword at, uword i, uword k) { log_gate(i, k) = kept[at] - sum[i]; });
 }
 
 void routing_scores(const RoutingRule& rule, const GateFamily& gate, const Batch& batch, mat& log_gate,
@@ -163,8 +173,12 @@ void routing_scores(const RoutingRule& rule, const GateFamily& gate, const Batch
 void route(const RoutingRule& rule, const GateFamily& gate, const Batch& batch, mat& log_gate, Picks& picks) {
   thread_local mat score;
   thread_local std::vector<std::uint8_t> picked;
-  routing_scores(rule, gate, batch, log_gate, score);
-  pick_top(score, rule, picked);
+  if (rule.score == RoutingRule::Score::softmax && rule.bias.empty()) {
+    pick_top(log_gate, rule, picked);
+  } else {
+    routing_scores(rule, gate, batch, log_gate, score);
+    pick_top(score, rule, picked);
+  }
   gather_picks(picked, log_gate.n_rows, log_gate.n_cols, picks);
   weigh_picks(picks, log_gate);
 }

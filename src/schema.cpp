@@ -17,6 +17,16 @@ std::size_t occurring(const std::vector<double>& shares) {
       std::count_if(shares.begin(), shares.end(), [](double s) { return s > 0; }));
 }
 
+double Schema::most_mean() const {
+  constexpr double kTimes = 10;
+  double most = 0;
+  for (uword j = 0; j < targets(); ++j) {
+    const Target& t = target_at(j);
+    most = std::max(most, t.max / (t.task == Task::regression ? t.sd : 1));
+  }
+  return offset.empty() && most > 0 ? kTimes * most : std::numeric_limits<double>::infinity();
+}
+
 std::string_view task_name(Task task) {
   switch (task) {
     case Task::regression:

@@ -9,6 +9,7 @@
 #include "log_sum.hpp"
 #include "moekit/evaluate.hpp"
 #include "simd/absolute.hpp"
+#include "stepped_crps.hpp"
 
 namespace moekit {
 
@@ -95,29 +96,6 @@ vec log_interval(const Model& model, const Block& block, const Components& c, co
   }
   out = standard_cumulative(model, block, y + 0.5 * step) - standard_cumulative(model, block, y - 0.5 * step);
   out.transform([](double p) { return std::log(std::max(p, std::numeric_limits<double>::min())); });
-  return out;
-}
-
-/// Whole numbers from the lowest to the highest that matter in any row: sum of (F(j) - 1[y <= j])^2.
-vec stepped_crps(const Model& model, const Block& block, const Components& c, const vec& y) {
-  constexpr double kMostTerms = 4000;
-  const uword n = y.n_elem;
-  vec lo(n), stride(n), out(n, arma::fill::zeros);
-  double most = 0;
-  for (uword i = 0; i < n; ++i) {
-    lo[i] = std::max(0.0, std::floor(std::min(y[i], (c.mean.row(i) - 12 * c.sd.row(i)).min())));
-    const double hi = std::ceil(std::max(y[i], (c.mean.row(i) + 40 * c.sd.row(i)).max())) + 1;
-    stride[i] = std::max(1.0, std::ceil((hi - lo[i]) / kMostTerms));
-    most = std::max(most, (hi - lo[i]) / stride[i]);
-  }
-  for (double j = 0; j <= most; ++j) {
-    const vec at = lo + j * stride;
-    const vec below = standard_cumulative(model, block, at);
-    for (uword i = 0; i < n; ++i) {
-      const double gap = below[i] - (y[i] <= at[i] ? 1.0 : 0.0);
-      out[i] += stride[i] * gap * gap;
-    }
-  }
   return out;
 }
 

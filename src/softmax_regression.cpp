@@ -114,6 +114,32 @@ void SoftmaxRegression::add_gradient(const mat& x, const mat& prob, const mat& l
   add_products(x, difference, sums.data());
 }
 
+void SoftmaxRegression::add_picks(const mat& x, const Picks& picks, const mat& prob, const mat& label,
+                                  std::span<double> sums) const {
+  thread_local mat rows, difference, curvature;
+  thread_local vec weight;
+  weight.zeros(x.n_rows);
+  for (uword k = 0; k < classes(); ++k)
+    for (uword at = picks.begin[k]; at < picks.begin[k + 1]; ++at)
+      weight[picks.rows[at]] += label(picks.rows[at], k);
+  for (uword k = 0; k < classes(); ++k) {
+    const std::span<const uword> of_class(picks.rows.data() + picks.begin[k], picks.count(k));
+    if (of_class.empty()) continue;
+    gather_rows(x, of_class, rows);
+    difference.set_size(of_class.size(), 1);
+    curvature.set_size(of_class.size(), 1);
+    for (uword r = 0; r < of_class.size(); ++r) {
+      const uword i = of_class[r];
+      const double p = prob(i, k);
+      difference[r] = label(i, k) - weight[i] * p;
+      curvature[r] = weight[i] * p * (1 - p);
+    }
+    add_products(rows, difference, sums.data() + k * features());
+    if (gram_columns() > 0)
+      add_weighted_grams(rows, curvature, sums.data() + gradient_sums() + k * packed_size(features()));
+  }
+}
+
 uword SoftmaxRegression::gram_columns() const {
   return curvature_due_ && features() > 0 ? gram_sums() / packed_size(features()) : 0;
 }
@@ -223,6 +249,11 @@ void SoftmaxRegression::bounded_step(const mat& gradient, const double* grams, b
       for (uword a = 0; a < c; ++a) residual.col(a) -= bounds[a].col(i) * change[a];
     };
     lasso_step(now, lasso_, free_features(groups_), largest, apply, step, left);
+  }
+  // Class by class: one that has next to no probability where it should has next to no curvature either.
+  for (uword a = 0; a < c; ++a) {
+    const double longest = arma::abs(step.col(a)).max();
+    if (longest > kLongestStep) step.col(a) *= kLongestStep / longest;
   }
   set_theta(now + step);
 }

@@ -47,6 +47,11 @@ class SoftmaxRegression {
   /// label: n x C, rows add up to weight; weight: n.
   void add(const mat& x, const mat& prob, const mat& label, const double* weight,
            std::span<double> sums) const;
+  /// Are the sums of a class its own? Not so while the Hessian is exact.
+  bool adds_by_class() const { return !exact(); }
+  /// add() at the cost of the picks, if adds_by_class(): prob and label are zero elsewhere.
+  void add_picks(const mat& x, const Picks& picks, const mat& prob, const mat& label,
+                 std::span<double> sums) const;
   // The two halves of add(): experts put the gram weights of all of them into one product.
   void add_gradient(const mat& x, const mat& prob, const mat& label, const double* weight,
                     std::span<double> sums) const;

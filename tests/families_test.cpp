@@ -488,18 +488,24 @@ Rows rows_for(const Kind& kind, uword n, uword inputs) {
   return rows;
 }
 
+/// k experts of a kind with drawn parameters, behind a softmax gate of the same p features.
+Mixture drawn_mixture(const Kind& kind, const Rows& rows, uword k, uword p, std::uint64_t seed) {
+  Mixture m;
+  m.gate_basis = m.expert_basis = linear_basis(rows.schema, {}, true);
+  if (kind.noise > 1) m.noise_basis = m.expert_basis;
+  m.gate = Value<GateFamily>(make_gate("softmax", gate_shape(k, p)));
+  m.experts = Value<ExpertFamily>(make_experts(kind.family, kind.shape(k, p)));
+  draw_fields(m.fields(), Rng(3, seed));
+  return m;
+}
+
 }  // namespace
 
 TEST_CASE("a whole mixture: the E step equals plain loops, and its sums hold the gradient") {
   for_each_family([](const Kind& kind) {
     const uword n = 150, p = 3, k = 3;
     const Rows rows = rows_for(kind, n, p - 1);
-    Mixture m;
-    m.gate_basis = m.expert_basis = linear_basis(rows.schema, {}, true);
-    if (kind.noise > 1) m.noise_basis = m.expert_basis;
-    m.gate = Value<GateFamily>(make_gate("softmax", gate_shape(k, p)));
-    m.experts = Value<ExpertFamily>(make_experts(kind.family, kind.shape(k, p)));
-    draw_fields(m.fields(), Rng(3, 3));
+    Mixture m = drawn_mixture(kind, rows, k, p, 3);
     BlockData buffer;
     const Block block = rows.source.read(0, buffer);
     Posterior post;
@@ -534,6 +540,30 @@ TEST_CASE("a whole mixture: the E step equals plain loops, and its sums hold the
       const double slope = (l_up - l_down) / (2 * h);
       CHECK(std::abs((q_up - q_down) / (2 * h) - slope) <= 1e-5 * (1 + std::abs(slope)));
     }
+  });
+}
+
+TEST_CASE("a routed mixture: posterior and sums by the picks alone are those of all experts") {
+  for_each_family([](const Kind& kind) {
+    const uword n = 150, p = 3, k = 5;
+    const Rows rows = rows_for(kind, n, p - 1);
+    Mixture m = drawn_mixture(kind, rows, k, p, 4);
+    m.routing.top_k = 2;
+    BlockData buffer;
+    Posterior post;
+    posterior(m, rows.schema, rows.source.read(0, buffer), post);
+    REQUIRE(post.batch.picks);
+    REQUIRE(post.batch.picks->rows.size() == 2 * n);
+    Batch all = post.batch;
+    all.picks = nullptr;
+    mat joint = arma::log(post.gate) + naive::log_densities(*m.experts, all);
+    const vec total = arma::log(arma::sum(arma::exp(joint), 1));
+    CHECK(arma::abs(post.log_likelihood - total).max() <= 1e-10 * (1 + arma::abs(total).max()));
+    CHECK(arma::abs(post.responsibility - arma::exp(joint.each_col() - total)).max() <= 1e-10);
+    vec sums(m.experts->sums(), arma::fill::zeros), whole = sums;
+    m.experts->add(post.batch, post.responsibility, {sums.memptr(), sums.n_elem});
+    m.experts->add(all, post.responsibility, {whole.memptr(), whole.n_elem});
+    CHECK(arma::abs(sums - whole).max() <= 1e-9 * (1 + arma::abs(whole).max()));
   });
 }
 

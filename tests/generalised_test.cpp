@@ -6,7 +6,9 @@
 #include "fit_helpers.hpp"
 #include "moekit/diagnose.hpp"
 #include "moekit/error.hpp"
+#include "moekit/model_io.hpp"
 #include "reference/climbing.hpp"
+#include "scores.hpp"
 
 using namespace moekit;
 using namespace moekit::fit_testing;
@@ -356,4 +358,83 @@ TEST_CASE("student-t mixtures keep their predictions when targets are spoilt, an
   };
   const double before = rmse(clean);
   CHECK(rmse(spoilt) < 1.1 * before);
+}
+
+TEST_CASE("distribution functions hold far from the mean, where a library's gamma function overflows") {
+  for (const char* family : {"poisson", "negative-binomial", "gamma"}) {
+    CAPTURE(family);
+    const auto experts = make_experts(family, {.experts = 1, .groups = {0}});
+    Batch batch;
+    batch.rows = 1;
+    batch.expert.ones(1, 1);
+    batch.noise.ones(1, 1);
+    batch.target.zeros(1);
+    mat below;
+    for (const double location : {-100.0, -20.0, 0.0, 1.6, 8.0, 20.0, 100.0}) {
+      experts->fields(0)[0].values[0] = location;
+      for (Field& f : experts->fields(0))
+        if (f.name == "log_scale") f.values[0] = -6;
+      double last = 0;
+      for (const double y : {0.0, 5.0, 170.0, 1754.0, 2000.0, 1e5, 1e9, 1e45}) {
+        experts->cumulative(batch, {y}, below);
+        CAPTURE(location);
+        CAPTURE(y);
+        CHECK(below(0, 0) >= last);
+        CHECK(below(0, 0) <= 1);
+        last = below(0, 0);
+      }
+      CHECK(last == doctest::Approx(1));
+    }
+  }
+}
+
+TEST_CASE("the CRPS of counts is the plain sum over all numbers, also where they are many") {
+  const Columns c = simulated(400, {4.0, 1.6, 0.2}, 9, [](double location, Rng& draw) {
+    return poisson_draw(std::exp(location) * gamma_draw(2, draw) / 2, draw);
+  });
+  const Rows rows = table(c, Task::count);
+  FitOptions o = asked("negative-binomial", 2, -1);
+  o.restarts = 1;
+  const Model model = fit(rows.schema, rows.source, o);
+  BlockData buffer;
+  const Block block = rows.source.read(0, buffer);
+  const RowScores scores = row_scores(model, block);
+  const vec all = predict(model, block).mean;
+  REQUIRE(all.max() > 2000);  // so that numbers are taken together
+  for (const uword i : arma::uvec{0, 1, 2, all.index_max(), all.index_min()}) {
+    CAPTURE(all[i]);
+    const double y = block.target[i];
+    double sum = 0, f = 0;
+    const MemorySource one = take_rows(rows.source, {i});
+    BlockData own;
+    const Block row = one.read(0, own);
+    for (double j = 0; j <= y || 1 - f > 1e-7; ++j) {
+      f = cumulative(model, row, {j})[0];
+      sum += std::pow(f - (y <= j ? 1 : 0), 2);
+    }
+    CHECK(scores.crps[i] == doctest::Approx(sum).epsilon(1e-4));
+  }
+}
+
+TEST_CASE("behind a log link a mean ends at ten times the largest target, far outside; not with an offset") {
+  const Columns c = simulated(
+      500, {1.0, 0.8}, 5, [](double location, Rng& rng) { return poisson_draw(std::exp(location), rng); });
+  for (const bool offset : {false, true}) {
+    CAPTURE(offset);
+    const Rows rows = table(c, Task::count, offset ? vec(c.y.n_elem, arma::fill::zeros) : vec());
+    Model model = fit(rows.schema, rows.source, asked("poisson"));
+    const Columns far{mat(vec{0, 2, 12}), vec{1, 1, 1}, {}};
+    Rows there = table(far, Task::count, offset ? vec(3, arma::fill::zeros) : vec());
+    BlockData buffer;
+    const Block block = there.source.read(0, buffer);
+    const vec mean = predict(model, block).mean;
+    const vec w = raw_coefficients(model);
+    CHECK(mean[0] == doctest::Approx(std::exp(w[0])).epsilon(1e-9));
+    CHECK(mean[1] == doctest::Approx(std::exp(w[0] + 2 * w[1])).epsilon(1e-9));
+    const double free = std::exp(w[0] + 12 * w[1]), most = 10 * c.y.max();
+    REQUIRE(free > 2 * most);
+    CHECK(mean[2] == doctest::Approx(offset ? free : most).epsilon(1e-9));
+    const Model back = parse_model(model_text(model), "m");
+    CHECK(arma::approx_equal(predict(back, block).mean, mean, "absdiff", 0.0));
+  }
 }

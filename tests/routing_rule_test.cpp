@@ -182,6 +182,58 @@ TEST_CASE("EM with top-k of all experts is the dense fit, and with fewer only th
   }
 }
 
+TEST_CASE("the gate's sums by the picks alone are those of all experts") {
+  const uword n = 90, experts = 80;  // so many that classes have sums of their own
+  Setting s = setting(n, experts, 5);
+  RoutingRule rule;
+  rule.top_k = 3;
+  Picks picks;
+  mat prob, label = arma::abs(normal_matrix(n, experts, Rng(5, 5)));
+  s.gate->log_prob(s.batch, prob);
+  route(rule, *s.gate, s.batch, prob, picks);
+  prob = arma::exp(prob);
+  label %= arma::sign(prob);
+  vec sums(s.gate->sums(), arma::fill::zeros), whole = sums;
+  s.gate->add(s.batch, prob, label, {whole.memptr(), whole.n_elem});
+  s.batch.picks = &picks;
+  s.gate->add(s.batch, prob, label, {sums.memptr(), sums.n_elem});
+  CHECK(arma::abs(whole).max() > 1);
+  CHECK(arma::abs(sums - whole).max() <= 1e-11 * arma::abs(whole).max());
+}
+
+TEST_CASE("EM with top-k ends with the picks that were asked for, however few passes it has") {
+  const Rows rows = to_rows(piecewise(600, 2, 4, 7));
+  FitOptions o = options(8, -1, 1);
+  o.top_k = 2;
+  for (const int passes : {1, 2, 5, 12, 200}) {
+    CAPTURE(passes);
+    o.max_iterations = passes;
+    const Model model = fit(rows.schema, rows.source, o);
+    REQUIRE(model.members.front().routing.top_k == 2);
+    CHECK(model.provenance.log_likelihood ==
+          doctest::Approx(log_likelihood(model, rows.source)).epsilon(1e-10));
+  }
+}
+
+TEST_CASE("EM with top-k finds regions: first picks are not for ever") {
+  // Eight planes of one input. Regions are contiguous, so two experts a row can describe them.
+  const Columns c = piecewise(4000, 2, 8, 11);
+  const Rows rows = to_rows(c);
+  FitOptions o = options(16, -1, 1);
+  const Model dense = fit(rows.schema, rows.source, o);
+  o.top_k = 2;
+  const Model two = fit(rows.schema, rows.source, o);
+  CHECK(two.provenance.log_likelihood > dense.provenance.log_likelihood - 0.1 * 4000);
+}
+
+TEST_CASE("a gate of many experts settles from regions with sharp borders") {
+  // Newton steps of experts that have next to no weight where they should went off to infinity.
+  const Rows rows = to_rows(piecewise(3000, 8, 4, 3));
+  const Model one = fit(rows.schema, rows.source, options(1, -1, 1));
+  const Model many = fit(rows.schema, rows.source, options(64, -1, 1));
+  CHECK(many.provenance.log_likelihood > one.provenance.log_likelihood + 0.3 * 3000);
+}
+
 TEST_CASE("the routing is in the model file, and what it says is checked") {
   const Rows rows = to_rows(piecewise(300, 2, 3, 8));
   FitOptions o = options(4, -1, 2);

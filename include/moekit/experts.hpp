@@ -1,4 +1,5 @@
 #pragma once
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -93,6 +94,8 @@ struct ExpertShape {
   bool full_covariance = false;           ///< of several targets within an expert (gaussian, constant noise)
   std::vector<uword> hidden = {};         ///< widths of an expert's hidden layers; none: it is linear
   Neurons neurons = {};                   ///< count > 0: one network of so many neurons
+  double most_mean =
+      std::numeric_limits<double>::infinity();  ///< behind a log link, of the standardised target
 };
 
 /// All K experts of one kind. Density and moments are those of the standardised target.

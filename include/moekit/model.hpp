@@ -125,10 +125,11 @@ inline uword experts_of(const Model& model) {
 /// What posterior() says of a block; buffers are reused.
 struct Posterior {
   Batch batch;
-  mat gate;            ///< n x K: gate weights, under the mixture's routing
-  mat gate_before;     ///< n x K: what they were before it; empty where every expert answers
-  Picks picks;         ///< who is asked; the batch refers to it
-  mat log_joint;       ///< n x K: ln g_k f_k, standardised target
+  mat gate;                  ///< n x K: gate weights, under the mixture's routing
+  bool keep_before = false;  ///< in: is gate_before wanted?
+  mat gate_before;           ///< n x K: what they were before it; empty where every expert answers
+  Picks picks;               ///< who is asked; the batch refers to it
+  mat log_density;     ///< n x K, for experts that are asked: ln f_k, standardised target; may be overwritten
   mat responsibility;  ///< n x K (not times weight)
   vec log_likelihood;  ///< n: ln p(y | x), standardised target
 };

@@ -29,9 +29,9 @@ struct RoutingRule {
   void select(std::span<const uword> from);
 };
 
-/// log_gate (n x K, in: logarithms of the gate's weights) becomes the logarithms of the weights under the
-/// rule: -inf for experts that are not picked. picks: who is asked about which rows. Errors: Errc::internal
-/// when sigmoid scores are asked of a gate without logits.
+/// log_gate (n x K, in: logarithms of the gate's weights; for softmax scores up to a constant a row) becomes
+/// the logarithms of the weights under the rule: -inf for experts that are not picked. picks: who is asked
+/// about which rows. Errors: Errc::internal when sigmoid scores are asked of a gate without logits.
 void route(const RoutingRule& rule, const GateFamily& gate, const Batch& batch, mat& log_gate, Picks& picks);
 
 }  // namespace moekit

@@ -14,6 +14,24 @@ namespace {
 /// Means are held within these, so that nothing is infinite.
 double mean_of(double location) { return std::exp(std::clamp(location, -100.0, 100.0)); }
 
+/// The library would go through long double, at three times the cost.
+using InDouble = boost::math::policies::policy<boost::math::policies::promote_double<false>>;
+
+/// P(X <= x) of a gamma variable with this shape and unit rate. Where Chernoff's bound settles it the library
+/// is not asked: it overflows where the shape is above 1,754 and x far below.
+double gamma_below(double shape, double x) {
+  const double bound = shape - x + shape * std::log(x / shape);
+  if (x < shape && bound < -700) return 0;
+  if (x > shape && bound < -40) return 1;
+  return boost::math::gamma_p(shape, x, InDouble());
+}
+double gamma_above(double shape, double x) {
+  const double bound = shape - x + shape * std::log(x / shape);
+  if (x < shape && bound < -40) return 1;
+  if (x > shape && bound < -700) return 0;
+  return boost::math::gamma_q(shape, x, InDouble());
+}
+
 /// Newton's curvature of a count's location: the mean, and far from the optimum enough that no step is longer
 /// than 4.
 double count_curvature(double y, double mean) { return std::max(mean, 0.25 * y); }
@@ -38,7 +56,7 @@ class PoissonKernel final : public Kernel {
   double mean(double location, double, double) const override { return mean_of(location); }
   double sd(double location, double, double) const override { return std::sqrt(mean_of(location)); }
   double cumulative(double y, double location, double, double) const override {
-    return y < 0 ? 0 : boost::math::gamma_q(std::floor(y) + 1, mean_of(location));
+    return y < 0 ? 0 : gamma_above(std::floor(y) + 1, mean_of(location));
   }
 };
 
@@ -78,7 +96,7 @@ class NegativeBinomialKernel final : public Kernel {
   double cumulative(double y, double location, double scale, double) const override {
     if (y < 0) return 0;
     const double m = mean_of(location), size = 1 / scale;
-    return boost::math::ibeta(size, std::floor(y) + 1, size / (size + m));
+    return boost::math::ibeta(size, std::floor(y) + 1, size / (size + m), InDouble());
   }
 };
 
@@ -111,7 +129,7 @@ class GammaKernel final : public Kernel {
   double sd(double location, double scale, double) const override { return scale * mean_of(location); }
   double cumulative(double y, double location, double scale, double) const override {
     const double a = 1 / (scale * scale);
-    return y > 0 ? boost::math::gamma_p(a, a * y / mean_of(location)) : 0;
+    return y > 0 ? gamma_below(a, a * y / mean_of(location)) : 0;
   }
 };
 

@@ -4,6 +4,7 @@
 #include "coefficient_prior.hpp"
 #include "experts/families.hpp"
 #include "experts/generalised.hpp"
+#include "experts/picked.hpp"
 #include "linalg.hpp"
 #include "simd/vector_math.hpp"
 
@@ -87,6 +88,12 @@ class GaussianExperts final : public ExpertFamily {
 
  private:
   std::size_t stride() const { return 2 + w_.n_rows + packed_size(w_.n_rows); }
+  mat own_coefficients(uword k) const {
+    return {const_cast<double*>(w_.colptr(k)), w_.n_rows, 1, false, true};
+  }
+  void density(uword k, const Batch& batch, const double* predictor, double* out) const;
+  void add_from(const Batch& batch, const mat& predictor, const mat& responsibility,
+                std::span<double> sums) const;
   void update_expert(uword k, const double* own, bool refresh);
 
   mat w_;      // p x K, on standardised features and target
@@ -102,13 +109,25 @@ std::string GaussianExperts::degenerate(uword k, double weight) const {
   return {};
 }
 
+/// Of expert k, from its predictor of each row.
+void GaussianExperts::density(uword k, const Batch& batch, const double* predictor, double* out) const {
+  simd::gaussian_log_density(batch.target.memptr(), predictor, 1 / noise_[k],
+                             -std::log(noise_[k]) - 0.5 * kLogTwoPi, out, batch.rows);
+}
+
 void GaussianExperts::log_density(const Batch& batch, mat& out) const {
+  if (batch.picks) {
+    thread_local mat predictor;
+    density_of_picks(batch, count(), out, [&](uword k, const Batch& part, double* own) {
+      predictors(part.expert, own_coefficients(k), predictor);
+      density(k, part, predictor.memptr(), own);
+    });
+    return;
+  }
   predictors(batch.expert, w_, batch.kept.value);
   batch.kept.coefficients = w_;
   out.set_size(batch.rows, count());
-  for (uword k = 0; k < count(); ++k)
-    simd::gaussian_log_density(batch.target.memptr(), batch.kept.value.colptr(k), 1 / noise_[k],
-                               -std::log(noise_[k]) - 0.5 * kLogTwoPi, out.colptr(k), batch.rows);
+  for (uword k = 0; k < count(); ++k) density(k, batch, batch.kept.value.colptr(k), out.colptr(k));
 }
 
 void GaussianExperts::scores(const Batch& batch, uword k, mat& out) const {
@@ -119,24 +138,37 @@ void GaussianExperts::scores(const Batch& batch, uword k, mat& out) const {
 }
 
 void GaussianExperts::add(const Batch& batch, const mat& responsibility, std::span<double> sums) const {
-  const uword n = batch.rows, p = w_.n_rows, pairs = packed_size(p);
-  thread_local mat residual, gram, own;  // buffers of a worker
+  thread_local mat own;  // buffer of a worker
+  if (batch.picks) {
+    add_picks(batch, responsibility, [&](uword k, const Batch& part, const mat& r) {
+      predictors(part.expert, own_coefficients(k), own);
+      add_from(part, own, r, sums.subspan(k * stride(), stride()));
+    });
+    return;
+  }
   const Batch::Predictors& kept = batch.kept;
-  const bool known = arma::size(kept.value) == arma::size(n, count()) &&
+  const bool known = arma::size(kept.value) == arma::size(batch.rows, count()) &&
                      arma::size(kept.coefficients) == arma::size(w_) &&
                      std::equal(w_.begin(), w_.end(), kept.coefficients.begin());
   if (!known) predictors(batch.expert, w_, own);
-  const mat& predictor = known ? kept.value : own;
-  residual.set_size(n, count());
-  gram.zeros(pairs, count());
+  add_from(batch, known ? kept.value : own, responsibility, sums);
+}
+
+/// add() for some experts in turn, those of the columns of `predictor` and `responsibility`.
+void GaussianExperts::add_from(const Batch& batch, const mat& predictor, const mat& responsibility,
+                               std::span<double> sums) const {
+  const uword n = batch.rows, p = w_.n_rows, pairs = packed_size(p), experts = responsibility.n_cols;
+  thread_local mat residual, gram, score;
+  residual.set_size(n, experts);
+  gram.zeros(pairs, experts);
   add_weighted_grams(batch.expert, responsibility, gram.memptr());
-  for (uword k = 0; k < count(); ++k) {
+  for (uword k = 0; k < experts; ++k) {
     simd::weighted_residuals(batch.target.memptr(), predictor.colptr(k), responsibility.colptr(k), n,
                              residual.colptr(k), sums[k * stride()], sums[k * stride() + 1]);
   }
-  mat score(p, count(), arma::fill::zeros);
+  score.zeros(p, experts);
   add_products(batch.expert, residual, score.memptr());
-  for (uword k = 0; k < count(); ++k) {
+  for (uword k = 0; k < experts; ++k) {
     double* to = sums.data() + k * stride() + 2;
     for (uword j = 0; j < p; ++j) to[j] += score(j, k);
     for (uword c = 0; c < pairs; ++c) to[p + c] += gram(c, k);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "experts/generalised.hpp"
+#include "experts/picked.hpp"
 #include "simd/vector_math.hpp"
 
 namespace moekit {
@@ -34,6 +35,7 @@ GeneralisedExperts::GeneralisedExperts(const Kernel& kernel, const ExpertShape& 
       shape_(shape.experts),
       prior_(shape.groups, shape.experts, kLeastPrecision),
       noise_prior_(shape.noise_groups, shape.experts, kLeastNoisePrecision),
+      most_location_(kernel.log_link() ? std::log(shape.most_mean) : arma::datum::inf),
       centre_(v_.n_rows, shape.experts, arma::fill::zeros),
       floor_(kernel.least_scale()) {
   shape_.fill(kernel.first_shape());
@@ -89,14 +91,18 @@ std::string GeneralisedExperts::degenerate(uword k, double weight) const {
   return {};
 }
 
-void GeneralisedExperts::predict(const Batch& batch, Predictors& out) const {
-  predictors(batch.expert, w_, out.location);
+void GeneralisedExperts::predict(const Batch& batch, uword first, uword experts, Predictors& out) const {
+  const auto own = [&](const mat& m) {
+    return mat(const_cast<double*>(m.colptr(first)), m.n_rows, experts, false, true);
+  };
+  predictors(batch.expert, own(w_), out.location);
   if (batch.offset && kernel_.log_link())
-    for (uword k = 0; k < count(); ++k)
+    for (uword k = 0; k < experts; ++k)
       for (uword i = 0; i < batch.rows; ++i) out.location(i, k) += batch.offset[i];
+  if (std::isfinite(most_location_)) out.location.clamp(-arma::datum::inf, most_location_);
   if (q() == 0) return;
-  predictors(batch.noise, v_, out.scale);
-  out.slope.ones(batch.rows, count());
+  predictors(batch.noise, own(v_), out.scale);
+  out.slope.ones(batch.rows, experts);
   for (uword i = 0; i < out.scale.n_elem; ++i)
     if (out.scale[i] > kMostLogScale) {
       out.scale[i] = kMostLogScale;
@@ -110,12 +116,15 @@ void GeneralisedExperts::predict(const Batch& batch, Predictors& out) const {
   }
 }
 
-void GeneralisedExperts::derive(const Batch& batch, const Predictors& at, uword k,
+void GeneralisedExperts::derive(const Batch& batch, const Predictors& at, uword k, double shape,
                                 KernelDerivatives& out) const {
   for (vec* v : {&out.location, &out.location_curvature, &out.scale, &out.scale_curvature, &out.shape,
                  &out.shape_curvature})
     v->set_size(batch.rows);
-  kernel_.derivatives(at.rows(batch, k, shape_[k]), out);
+  kernel_.derivatives(at.rows(batch, k, shape), out);
+  const double* location = at.location.colptr(k);
+  for (uword i = 0; i < batch.rows; ++i)
+    if (location[i] >= most_location_) out.location[i] = 0;
   if (q() == 0) return;
   out.scale %= at.slope.col(k);
   out.scale_curvature %= arma::square(at.slope.col(k));
@@ -123,6 +132,13 @@ void GeneralisedExperts::derive(const Batch& batch, const Predictors& at, uword 
 
 void GeneralisedExperts::log_density(const Batch& batch, mat& out) const {
   thread_local Predictors at;
+  if (batch.picks) {
+    density_of_picks(batch, count(), out, [&](uword k, const Batch& part, double* own) {
+      predict(part, k, 1, at);
+      kernel_.log_density(at.rows(part, 0, shape_[k]), own);
+    });
+    return;
+  }
   predict(batch, at);
   out.set_size(batch.rows, count());
   for (uword k = 0; k < count(); ++k) kernel_.log_density(at.rows(batch, k, shape_[k]), out.colptr(k));
@@ -132,7 +148,7 @@ void GeneralisedExperts::scores(const Batch& batch, uword k, mat& out) const {
   Predictors at;
   KernelDerivatives d;
   predict(batch, at);
-  derive(batch, at, k, d);
+  derive(batch, at, k, shape_[k], d);
   out.set_size(batch.rows, p() + q() + (kernel_.has_shape() ? 1 : 0));
   out.head_cols(p()) = batch.expert.each_col() % d.location;
   if (q() > 0) out.cols(p(), p() + q() - 1) = batch.noise.each_col() % d.scale;
@@ -140,17 +156,26 @@ void GeneralisedExperts::scores(const Batch& batch, uword k, mat& out) const {
 }
 
 void GeneralisedExperts::add(const Batch& batch, const mat& responsibility, std::span<double> sums) const {
+  add_all_or_picks(batch, responsibility, stride(), sums,
+                   [this](uword first, const Batch& rows, const mat& own, std::span<double> to) {
+                     add_from(first, rows, own, to);
+                   });
+}
+
+/// add() for the experts from `first`, one a column of `responsibility`.
+void GeneralisedExperts::add_from(uword first, const Batch& batch, const mat& responsibility,
+                                  std::span<double> sums) const {
   thread_local Predictors at;
   thread_local KernelDerivatives d;
   thread_local mat location, location_weight, scale, scale_weight;
-  const uword n = batch.rows;
-  predict(batch, at);
-  location.set_size(n, count());
-  location_weight.set_size(n, count());
-  scale.set_size(n, count());
-  scale_weight.set_size(n, count());
-  for (uword k = 0; k < count(); ++k) {
-    derive(batch, at, k, d);
+  const uword n = batch.rows, experts = responsibility.n_cols;
+  predict(batch, first, experts, at);
+  location.set_size(n, experts);
+  location_weight.set_size(n, experts);
+  scale.set_size(n, experts);
+  scale_weight.set_size(n, experts);
+  for (uword k = 0; k < experts; ++k) {
+    derive(batch, at, k, shape_[first + k], d);
     const vec r(const_cast<double*>(responsibility.colptr(k)), n, false, true);
     double* own = sums.data() + k * stride();
     own[0] += arma::accu(r);
@@ -166,16 +191,16 @@ void GeneralisedExperts::add(const Batch& batch, const mat& responsibility, std:
     }
   }
   if (q() > 0) {
-    mat centre(q(), count(), arma::fill::zeros);
+    mat centre(q(), experts, arma::fill::zeros);
     add_products(batch.noise, responsibility, centre.memptr());
-    for (uword k = 0; k < count(); ++k)
+    for (uword k = 0; k < experts; ++k)
       for (uword j = 0; j < q(); ++j) sums[k * stride() + centre_at() + j] += centre(j, k);
   }
-  const auto add_predictor = [&](const mat& x, const mat& first, const mat& second, std::size_t begin) {
-    mat score(x.n_cols, count(), arma::fill::zeros), gram(packed_size(x.n_cols), count(), arma::fill::zeros);
-    add_products(x, first, score.memptr());
-    add_weighted_grams(x, second, gram.memptr());
-    for (uword k = 0; k < count(); ++k) {
+  const auto add_predictor = [&](const mat& x, const mat& slope, const mat& curvature, std::size_t begin) {
+    mat score(x.n_cols, experts, arma::fill::zeros), gram(packed_size(x.n_cols), experts, arma::fill::zeros);
+    add_products(x, slope, score.memptr());
+    add_weighted_grams(x, curvature, gram.memptr());
+    for (uword k = 0; k < experts; ++k) {
       double* to = sums.data() + k * stride() + begin;
       for (uword j = 0; j < score.n_rows; ++j) *to++ += score(j, k);
       for (uword j = 0; j < gram.n_rows; ++j) *to++ += gram(j, k);

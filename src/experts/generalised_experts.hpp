@@ -62,8 +62,12 @@ class GeneralisedExperts final : public ExpertFamily {
               scale.is_empty() ? nullptr : scale.colptr(k), shape};
     }
   };
-  void predict(const Batch& batch, Predictors& out) const;
-  void derive(const Batch& batch, const Predictors& at, uword k, KernelDerivatives& out) const;
+  /// Of the experts first, first + 1, .. first + experts - 1: columns 0, 1, .. of `out`.
+  void predict(const Batch& batch, uword first, uword experts, Predictors& out) const;
+  void predict(const Batch& batch, Predictors& out) const { predict(batch, 0, count(), out); }
+  /// Of the expert with this shape, from column k.
+  void derive(const Batch& batch, const Predictors& at, uword k, double shape, KernelDerivatives& out) const;
+  void add_from(uword first, const Batch& batch, const mat& responsibility, std::span<double> sums) const;
   /// Score and curvature of a predictor's coefficients, from the sums; of the scale with its own prior.
   struct Newton {
     vec score;
@@ -81,7 +85,8 @@ class GeneralisedExperts final : public ExpertFamily {
   mat v_;      // q x K, logarithm of the scale; empty if the family has none
   vec shape_;  // K
   CoefficientPrior prior_, noise_prior_;
-  mat centre_;  // q x K, noise features of the average row of each expert
+  double most_location_;  // behind a log link
+  mat centre_;            // q x K, noise features of the average row of each expert
   double floor_;
 };
 

@@ -123,6 +123,7 @@ void JointExperts::each_target(const Batch& batch, const Visit& visit) const {
   one.noise = batch.noise;
   one.weight = batch.weight;
   one.offset = batch.offset;
+  one.picks = batch.picks;
   for (uword j = 0; j < targets(); ++j) {
     one.target = batch.targets.col(j);
     visit(j, one);

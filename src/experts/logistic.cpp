@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "experts/families.hpp"
+#include "experts/picked.hpp"
 #include "simd/vector_math.hpp"
 #include "softmax_regression.hpp"
 
@@ -62,12 +63,11 @@ class LogisticExperts final : public ExpertFamily {
 
   void log_density(const Batch& batch, mat& out) const override;
   void scores(const Batch& batch, uword k, mat& out) const override;
-  std::size_t sums() const override { return count() * (1 + expert_[0].sums()); }
+  std::size_t sums() const override { return count() * stride(); }
   void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const override;
   void update(std::span<const double> sums, const Penalty& penalty) override {
-    const std::size_t stride = 1 + expert_[0].sums();
     for (uword k = 0; k < count(); ++k)
-      if (sums[k * stride] > 0) expert_[k].update(sums.subspan(k * stride + 1, stride - 1), penalty);
+      if (sums[k * stride()] > 0) expert_[k].update(sums.subspan(k * stride() + 1, stride() - 1), penalty);
   }
   void set_penalty(const Penalty& penalty) override {
     for (SoftmaxRegression& e : expert_) e.set_penalty(penalty);
@@ -87,6 +87,9 @@ class LogisticExperts final : public ExpertFamily {
   void class_probabilities(const Batch& batch, arma::cube& out) const override;
 
  private:
+  std::size_t stride() const { return 1 + expert_[0].sums(); }
+  void density(uword k, const Batch& batch, double* out) const;
+  void add_from(uword first, const Batch& batch, const mat& responsibility, std::span<double> sums) const;
   std::span<double> part(std::span<double> gradient, uword k) const {
     return gradient.subspan(k * expert_[k].u().n_elem, expert_[k].u().n_elem);
   }
@@ -94,51 +97,70 @@ class LogisticExperts final : public ExpertFamily {
   std::vector<SoftmaxRegression> expert_;
 };
 
-void LogisticExperts::log_density(const Batch& batch, mat& out) const {
-  out.set_size(batch.rows, count());
+/// Of expert k, for each row.
+void LogisticExperts::density(uword k, const Batch& batch, double* out) const {
   thread_local mat logit, prob;
   thread_local vec lse;
   lse.set_size(batch.rows);
-  for (uword k = 0; k < count(); ++k) {
-    predictors(batch.expert, expert_[k].theta(), logit);
-    prob.set_size(batch.rows, logit.n_cols);
-    simd::softmax_rows(logit.memptr(), batch.rows, logit.n_cols, prob.memptr(), lse.memptr());
-    for (uword i = 0; i < batch.rows; ++i) {
-      const double y = batch.target[i];
-      out(i, k) = std::isnan(y) ? y : logit(i, static_cast<uword>(y)) - lse[i];
-    }
+  predictors(batch.expert, expert_[k].theta(), logit);
+  prob.set_size(batch.rows, logit.n_cols);
+  simd::softmax_rows(logit.memptr(), batch.rows, logit.n_cols, prob.memptr(), lse.memptr());
+  for (uword i = 0; i < batch.rows; ++i) {
+    const double y = batch.target[i];
+    out[i] = std::isnan(y) ? y : logit(i, static_cast<uword>(y)) - lse[i];
   }
 }
 
+void LogisticExperts::log_density(const Batch& batch, mat& out) const {
+  if (batch.picks) {
+    density_of_picks(batch, count(), out,
+                     [&](uword k, const Batch& part, double* own) { density(k, part, own); });
+    return;
+  }
+  out.set_size(batch.rows, count());
+  for (uword k = 0; k < count(); ++k) density(k, batch, out.colptr(k));
+}
+
 void LogisticExperts::add(const Batch& batch, const mat& responsibility, std::span<double> sums) const {
-  const std::size_t stride = 1 + expert_[0].sums();
+  add_all_or_picks(batch, responsibility, stride(), sums,
+                   [this](uword first, const Batch& rows, const mat& own, std::span<double> to) {
+                     add_from(first, rows, own, to);
+                   });
+}
+
+/// add() for the experts from `first`, one a column of `responsibility`.
+void LogisticExperts::add_from(uword first, const Batch& batch, const mat& responsibility,
+                               std::span<double> sums) const {
+  const uword experts = responsibility.n_cols;
   thread_local mat prob, label, columns, grams;
   thread_local vec scratch;
   uword due = 0;
-  for (const SoftmaxRegression& e : expert_) due += e.gram_columns();
+  for (uword k = 0; k < experts; ++k) due += expert_[first + k].gram_columns();
   columns.set_size(batch.rows, due);
   double* next = columns.memptr();
-  for (uword k = 0; k < count(); ++k) {
+  for (uword k = 0; k < experts; ++k) {
+    const SoftmaxRegression& expert = expert_[first + k];
     const double* r = responsibility.colptr(k);
-    expert_[k].probabilities(batch.expert, prob, scratch);
+    expert.probabilities(batch.expert, prob, scratch);
     label.zeros(batch.rows, prob.n_cols);
     double weight = 0;
     for (uword i = 0; i < batch.rows; ++i) {
       label(i, static_cast<uword>(batch.target[i])) = r[i];
       weight += r[i];
     }
-    sums[k * stride] += weight;
-    expert_[k].add_gradient(batch.expert, prob, label, r, sums.subspan(k * stride + 1, stride - 1));
-    if (expert_[k].gram_columns() > 0) expert_[k].fill_gram_weights(prob, r, next);
-    next += expert_[k].gram_columns() * batch.rows;
+    sums[k * stride()] += weight;
+    expert.add_gradient(batch.expert, prob, label, r, sums.subspan(k * stride() + 1, stride() - 1));
+    if (expert.gram_columns() > 0) expert.fill_gram_weights(prob, r, next);
+    next += expert.gram_columns() * batch.rows;
   }
   if (due == 0) return;
   grams.zeros(packed_size(batch.expert.n_cols), due);
   add_weighted_grams(batch.expert, columns, grams.memptr());
   const double* from = grams.memptr();
-  for (uword k = 0; k < count(); ++k) {
-    double* to = sums.data() + k * stride + 1 + expert_[k].gradient_sums();
-    const std::size_t size = expert_[k].gram_columns() * grams.n_rows;
+  for (uword k = 0; k < experts; ++k) {
+    const SoftmaxRegression& expert = expert_[first + k];
+    double* to = sums.data() + k * stride() + 1 + expert.gradient_sums();
+    const std::size_t size = expert.gram_columns() * grams.n_rows;
     for (std::size_t i = 0; i < size; ++i) to[i] += from[i];
     from += size;
   }

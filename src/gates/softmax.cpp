@@ -64,6 +64,10 @@ class SoftmaxGate final : public GateFamily {
   void add(const Batch& batch, const mat& prob, const mat& responsibility,
            std::span<double> sums) const override {
     if (count() < 2) return;
+    if (batch.picks && regression_.adds_by_class()) {
+      regression_.add_picks(batch.gate_features(), *batch.picks, prob, responsibility, sums);
+      return;
+    }
     const vec weight = arma::sum(responsibility, 1);
     regression_.add(batch.gate_features(), prob, responsibility, weight.memptr(), sums);
   }

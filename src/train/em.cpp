@@ -13,6 +13,11 @@ namespace {
 constexpr uword kMany = 200;
 constexpr int kEveryCycle = 12, kThen = 3;
 
+/// Under top-k routing an expert that a row does not ask learns nothing from it, and the first picks would
+/// stay. So at first so many times more experts are asked, for so many passes; then half as many, until k.
+constexpr uword kWiden = 4;
+constexpr int kWidePasses = 8;
+
 /// A mixture with the sums of a pass at its parameters.
 struct State {
   Mixture mixture;
@@ -45,6 +50,11 @@ class EmRun {
   bool settle(const State& from, State& candidate);
   bool cycle(State& state);
   bool extrapolate(const vec& before, State& middle, State& state);
+  void widen(Mixture& mixture, uword times);
+  bool narrow(State& state, double& last);
+  bool wide_enough() const {
+    return result_.passes - wide_since_ >= std::min(kWidePasses, options_.max_passes / 4);
+  }
 
   const Schema& schema_;
   const Source& source_;
@@ -57,6 +67,9 @@ class EmRun {
   int stretch_ = 0, cycles_ = 0;
   bool refreshed_ = false, refresh_next_ = false;  // were penalties updated in the last cycle; must they be
   double longest_ = 4;                             // longest extrapolation, adapted
+  uword picks_ = 0;                                // a row, in the end
+  uword wide_ = 1;                                 // times that many now
+  int wide_since_ = 0;                             // passes before
   double gain_ = 0;  // of the last cycle, at constant penalties; infinite if it was cut short
 };
 
@@ -172,10 +185,36 @@ bool EmRun::cycle(State& state) {
   return true;
 }
 
+void EmRun::widen(Mixture& mixture, uword times) {
+  wide_ = times;
+  wide_since_ = result_.passes;
+  if (picks_ > 0) mixture.routing.top_k = std::min(times * picks_, mixture.count());
+}
+
+/// Fewer experts a row from here on; false if they are as few as they are to be.
+bool EmRun::narrow(State& state, double& last) {
+  if (wide_ == 1) return false;
+  widen(state.mixture, wide_ / 2);
+  evaluate(state);
+  ++stretch_;
+  accept(state);
+  last = state.sums.joint();
+  refresh_next_ = false;
+  return true;
+}
+
 /// The first pass, or the place where an interrupted run began its last cycle.
 void EmRun::begin(State& state, double& last) {
-  if (unit_.resume([&](Archive& archive) { visit(archive, state, last); }))
+  const RoutingRule& rule = state.mixture.routing;
+  const bool by_score = rule.active(state.mixture.count()) && rule.score != RoutingRule::Score::hash;
+  if (by_score) picks_ = rule.top_k;
+  if (unit_.resume([&](Archive& archive) { visit(archive, state, last); })) {
+    const int since = wide_since_;
+    widen(state.mixture, wide_);
+    wide_since_ = since;
     return em_pass(state.mixture, schema_, source_, compute_, state.sums);
+  }
+  widen(state.mixture, picks_ > 0 ? kWiden : 1);
   evaluate(state);
   accept(state);
   last = state.sums.joint();
@@ -184,7 +223,8 @@ void EmRun::begin(State& state, double& last) {
 void EmRun::visit(Archive& archive, State& state, double& last) {
   archive_mixture(archive, state.mixture);
   archive_result(archive, result_);
-  archive(state.objective, last, stretch_, cycles_, refreshed_, refresh_next_, longest_, gain_);
+  archive(state.objective, last, stretch_, cycles_, refreshed_, refresh_next_, longest_, gain_, wide_,
+          wide_since_);
 }
 
 EmResult EmRun::run(Mixture& mixture) {
@@ -193,12 +233,17 @@ EmResult EmRun::run(Mixture& mixture) {
   begin(state, last);
   while (std::isfinite(state.objective) && !spent()) {
     unit_.mark([&](Archive& archive) { visit(archive, state, last); });
+    if (wide_ > 1 && wide_enough()) {
+      narrow(state, last);
+      continue;
+    }
     if (!cycle(state)) {
       // Penalties of an earlier place can stand in the way: once more under those of this one.
       if (evidence() && !refreshed_ && !spent()) {
         refresh_next_ = true;
         continue;
       }
+      if (!spent() && narrow(state, last)) continue;
       if (!spent()) result_.status = EmResult::Status::converged;
       break;
     }
@@ -208,9 +253,15 @@ EmResult EmRun::run(Mixture& mixture) {
     // At a penalised optimum the likelihood itself still has a slope: it must have settled too.
     refresh_next_ = gain_ < small && change < (evidence() ? 10 : 1) * small;
     if (refresh_next_ && (refreshed_ || !evidence())) {
+      if (narrow(state, last)) continue;
       result_.status = EmResult::Status::converged;
       break;
     }
+  }
+  if (wide_ > 1) {
+    widen(state.mixture, 1);
+    em_pass(state.mixture, schema_, source_, compute_, state.sums);
+    state.objective = state.sums.joint() + log_prior(state.mixture);
   }
   if (stopped_) result_.status = EmResult::Status::stopped;
   result_.log_likelihood = state.sums.log_likelihood;

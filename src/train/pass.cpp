@@ -86,6 +86,7 @@ void region_pass(const Mixture& mixture, const Schema& schema, const Source& sou
       mixture, source, compute,
       [&](const Block& block, Posterior& work) {
         posterior(mixture, schema, block, work);
+        work.batch.picks = nullptr;  // every expert learns
         work.responsibility.fill(other);
         for (uword i = 0; i < block.rows; ++i) work.responsibility(i, region[block.first + i]) += firmness;
       },
@@ -98,6 +99,7 @@ void given_pass(const Mixture& mixture, const Schema& schema, const Source& sour
       mixture, source, compute,
       [&](const Block& block, Posterior& work) {
         posterior(mixture, schema, block, work);
+        work.batch.picks = nullptr;
         work.responsibility = responsibility.rows(block.first, block.first + block.rows - 1);
       },
       out);

@@ -38,7 +38,8 @@ void judge(Candidate& c, const SearchTask& task) {
   if (task.penalty.mode == Penalty::Mode::evidence || c.mixture.count() == 1) return;
   for (uword k = 0; k < c.mixture.count(); ++k) {
     const std::string reason = c.mixture.experts->degenerate(k, c.result.sums.rows[k]);
-    if (!reason.empty()) return refuse(c, reason);
+    if (reason.empty()) continue;
+    if (++c.degenerate == 1) refuse(c, reason);
   }
 }
 

@@ -14,6 +14,7 @@ struct Candidate {
   Start start;
   Mixture mixture;
   EmResult result;
+  uword degenerate = 0;  ///< experts that it was refused for
 };
 
 /// What the search of one K needs to know.
