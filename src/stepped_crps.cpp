@@ -120,7 +120,7 @@ vec stepped_crps(const Model& model, const Block& block, const Components& c, co
       if (walk.done) --left;
     }
     // A few rows with long tails do not make the others wait for them.
-    if (2 * left > walks.size()) continue;
+    if (left == 0 || 2 * left > walks.size()) continue;
     std::erase_if(walks, [](const Walk& walk) { return walk.done; });
     std::vector<uword> rows;
     for (const Walk& walk : walks) rows.push_back(walk.row);
