@@ -2,42 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "simd/products.hpp"
 
 namespace moekit {
-
-namespace {
-
-/// Under routing most weights are zero: then each column goes through its own rows.
-bool mostly_zero(const mat& weight) {
-  const auto used = std::count_if(weight.begin(), weight.end(), [](double w) { return w != 0; });
-  return weight.n_cols > 1 && 4 * static_cast<uword>(used) <= weight.n_elem;
-}
-
-/// Calls visit(k, rows of x where column k of `weight` is not zero, that column there).
-template <class Visit>
-void for_used_rows(const mat& x, const mat& weight, const Visit& visit) {
-  thread_local mat rows;
-  thread_local std::vector<double> own;
-  thread_local std::vector<uword> index;
-  for (uword k = 0; k < weight.n_cols; ++k) {
-    index.clear();
-    own.clear();
-    const double* w = weight.colptr(k);
-    for (uword i = 0; i < weight.n_rows; ++i)
-      if (w[i] != 0) {
-        index.push_back(i);
-        own.push_back(w[i]);
-      }
-    if (index.empty()) continue;
-    gather_rows(x, index, rows);
-    visit(k, rows, own.data());
-  }
-}
-
-}  // namespace
 
 void gather_rows(const mat& x, std::span<const uword> rows, mat& out) {
   out.set_size(rows.size(), x.n_cols);
@@ -49,13 +17,23 @@ void gather_rows(const mat& x, std::span<const uword> rows, mat& out) {
 }
 
 void add_weighted_grams(const mat& x, const mat& weight, double* out) {
-  if (!mostly_zero(weight)) {
-    simd::add_pair_sums(x.memptr(), x.n_rows, x.n_cols, weight.memptr(), weight.n_cols, out);
+  // Under routing most weights are zero: then each column goes through its own rows, at their cost.
+  const auto used =
+      static_cast<uword>(std::count_if(weight.begin(), weight.end(), [](double w) { return w != 0; }));
+  if (weight.n_cols > 1 && 4 * used <= weight.n_elem) {
+    thread_local mat rows;
+    thread_local vec own;
+    for (uword k = 0; k < weight.n_cols; ++k) {
+      const arma::uvec index = arma::find(weight.col(k));
+      if (index.is_empty()) continue;
+      gather_rows(x, {index.memptr(), index.n_elem}, rows);
+      own = weight.col(k).eval().elem(index);
+      simd::add_pair_sums(rows.memptr(), rows.n_rows, rows.n_cols, own.memptr(), 1,
+                          out + k * packed_size(x.n_cols));
+    }
     return;
   }
-  for_used_rows(x, weight, [&](uword k, const mat& rows, const double* own) {
-    simd::add_pair_sums(rows.memptr(), rows.n_rows, rows.n_cols, own, 1, out + k * packed_size(x.n_cols));
-  });
+  simd::add_pair_sums(x.memptr(), x.n_rows, x.n_cols, weight.memptr(), weight.n_cols, out);
 }
 
 void predictors(const mat& x, const mat& c, mat& out) {
@@ -64,13 +42,7 @@ void predictors(const mat& x, const mat& c, mat& out) {
 }
 
 void add_products(const mat& x, const mat& w, double* out) {
-  if (!mostly_zero(w)) {
-    simd::add_column_sums(x.memptr(), x.n_rows, x.n_cols, w.memptr(), w.n_cols, out);
-    return;
-  }
-  for_used_rows(x, w, [&](uword k, const mat& rows, const double* own) {
-    simd::add_column_sums(rows.memptr(), rows.n_rows, rows.n_cols, own, 1, out + k * x.n_cols);
-  });
+  simd::add_column_sums(x.memptr(), x.n_rows, x.n_cols, w.memptr(), w.n_cols, out);
 }
 
 mat unpack(const double* packed, uword p) {

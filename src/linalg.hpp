@@ -23,7 +23,7 @@ void gather_rows(const mat& x, std::span<const uword> rows, mat& out);
 /// out = x c: n x p times p x K.
 void predictors(const mat& x, const mat& c, mat& out);
 
-/// out (p x K) += x' w. Where most of w is zero, as under routing, at the cost of the rest.
+/// out (p x K) += x' w.
 void add_products(const mat& x, const mat& w, double* out);
 
 /// Full symmetric matrix from packed_size(p) doubles.

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "moekit/routing_rule.hpp"
@@ -15,6 +16,10 @@ void routing_scores(const RoutingRule& rule, const GateFamily& gate, const Batch
 /// picked: n x K flags, the rule's number of largest scores of each row and its shared experts.
 void pick_top(const mat& score, const RoutingRule& rule, std::vector<std::uint8_t>& picked);
 void gather_picks(const std::vector<std::uint8_t>& picked, uword rows, uword experts, Picks& picks);
+/// The rows that ask expert k.
+inline std::span<const uword> rows_of(const Picks& picks, uword k) {
+  return {picks.rows.data() + picks.begin[k], picks.count(k)};
+}
 /// Calls visit(at, row, expert) for each pick; `at` counts them, expert by expert.
 template <class Visit>
 void for_picks(const Picks& picks, const Visit& visit) {

@@ -6,6 +6,7 @@
 
 #include "evidence.hpp"
 #include "lasso.hpp"
+#include "picking.hpp"
 #include "simd/vector_math.hpp"
 
 namespace moekit {
@@ -119,11 +120,9 @@ void SoftmaxRegression::add_picks(const mat& x, const Picks& picks, const mat& p
   thread_local mat rows, difference, curvature;
   thread_local vec weight;
   weight.zeros(x.n_rows);
-  for (uword k = 0; k < classes(); ++k)
-    for (uword at = picks.begin[k]; at < picks.begin[k + 1]; ++at)
-      weight[picks.rows[at]] += label(picks.rows[at], k);
+  for_picks(picks, [&](uword, uword i, uword k) { weight[i] += label(i, k); });
   for (uword k = 0; k < classes(); ++k) {
-    const std::span<const uword> of_class(picks.rows.data() + picks.begin[k], picks.count(k));
+    const std::span<const uword> of_class = rows_of(picks, k);
     if (of_class.empty()) continue;
     gather_rows(x, of_class, rows);
     difference.set_size(of_class.size(), 1);

@@ -88,9 +88,6 @@ class GaussianExperts final : public ExpertFamily {
 
  private:
   std::size_t stride() const { return 2 + w_.n_rows + packed_size(w_.n_rows); }
-  mat own_coefficients(uword k) const {
-    return {const_cast<double*>(w_.colptr(k)), w_.n_rows, 1, false, true};
-  }
   void density(uword k, const Batch& batch, const double* predictor, double* out) const;
   void add_from(const Batch& batch, const mat& predictor, const mat& responsibility,
                 std::span<double> sums) const;
@@ -119,7 +116,7 @@ void GaussianExperts::log_density(const Batch& batch, mat& out) const {
   if (batch.picks) {
     thread_local mat predictor;
     density_of_picks(batch, count(), out, [&](uword k, const Batch& part, double* own) {
-      predictors(part.expert, own_coefficients(k), predictor);
+      predictors(part.expert, coefficients_from(w_, k, 1), predictor);
       density(k, part, predictor.memptr(), own);
     });
     return;
@@ -141,7 +138,7 @@ void GaussianExperts::add(const Batch& batch, const mat& responsibility, std::sp
   thread_local mat own;  // buffer of a worker
   if (batch.picks) {
     add_picks(batch, responsibility, [&](uword k, const Batch& part, const mat& r) {
-      predictors(part.expert, own_coefficients(k), own);
+      predictors(part.expert, coefficients_from(w_, k, 1), own);
       add_from(part, own, r, sums.subspan(k * stride(), stride()));
     });
     return;

@@ -92,16 +92,13 @@ std::string GeneralisedExperts::degenerate(uword k, double weight) const {
 }
 
 void GeneralisedExperts::predict(const Batch& batch, uword first, uword experts, Predictors& out) const {
-  const auto own = [&](const mat& m) {
-    return mat(const_cast<double*>(m.colptr(first)), m.n_rows, experts, false, true);
-  };
-  predictors(batch.expert, own(w_), out.location);
+  predictors(batch.expert, coefficients_from(w_, first, experts), out.location);
   if (batch.offset && kernel_.log_link())
     for (uword k = 0; k < experts; ++k)
       for (uword i = 0; i < batch.rows; ++i) out.location(i, k) += batch.offset[i];
   if (std::isfinite(most_location_)) out.location.clamp(-arma::datum::inf, most_location_);
   if (q() == 0) return;
-  predictors(batch.noise, own(v_), out.scale);
+  predictors(batch.noise, coefficients_from(v_, first, experts), out.scale);
   out.slope.ones(batch.rows, experts);
   for (uword i = 0; i < out.scale.n_elem; ++i)
     if (out.scale[i] > kMostLogScale) {

@@ -3,6 +3,7 @@
 
 #include "experts/families.hpp"
 #include "moekit/error.hpp"
+#include "picking.hpp"
 #include "simd/vector_math.hpp"
 #include "sparse/network.hpp"
 
@@ -133,9 +134,7 @@ void MlpExperts::each_asked(const Batch& batch, Network::Work& work, const Visit
   }
   work.layer.resize(1);
   for (uword k = 0; k < count(); ++k) {
-    const std::span<const uword> rows =
-        batch.picks ? std::span(batch.picks->rows).subspan(batch.picks->begin[k], batch.picks->count(k))
-                    : std::span<const uword>(all);
+    const std::span<const uword> rows = batch.picks ? rows_of(*batch.picks, k) : std::span<const uword>(all);
     if (rows.empty()) continue;
     mat& in = work.layer[0];
     in.set_size(x.n_rows, rows.size());

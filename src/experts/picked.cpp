@@ -18,8 +18,7 @@ void gather_batch(const Batch& all, std::span<const uword> rows, Batch& part, ve
 }
 
 const Batch& PickedRows::gather(const Batch& all, uword k) {
-  const Picks& picks = *all.picks;
-  gather_batch(all, {picks.rows.data() + picks.begin[k], picks.count(k)}, part_, offset_);
+  gather_batch(all, rows_of(*all.picks, k), part_, offset_);
   return part_;
 }
 

@@ -1,7 +1,13 @@
 #pragma once
 #include "moekit/experts.hpp"
+#include "picking.hpp"
 
 namespace moekit {
+
+/// Columns first .. first + experts - 1 of coefficients, in place.
+inline mat coefficients_from(const mat& m, uword first, uword experts) {
+  return {const_cast<double*>(m.colptr(first)), m.n_rows, experts, false, true};
+}
 
 /// Features, target and offset of some rows, 0-based, as a batch of their own; weights and the gate's
 /// features stay behind. `offset` holds what `part` refers to.
@@ -29,7 +35,7 @@ void density_of_picks(const Batch& batch, uword experts, mat& out, const Density
     const Batch& part = rows.gather(batch, k);
     own.set_size(part.rows);
     density(k, part, own.memptr());
-    const uword* row = batch.picks->rows.data() + batch.picks->begin[k];
+    const std::span<const uword> row = rows_of(*batch.picks, k);
     double* to = out.colptr(k);
     for (uword i = 0; i < part.rows; ++i) to[row[i]] = own[i];
   }
@@ -44,7 +50,7 @@ void add_picks(const Batch& batch, const mat& responsibility, const Add& add) {
     if (batch.picks->count(k) == 0) continue;
     const Batch& part = rows.gather(batch, k);
     own.set_size(part.rows, 1);
-    const uword* row = batch.picks->rows.data() + batch.picks->begin[k];
+    const std::span<const uword> row = rows_of(*batch.picks, k);
     const double* from = responsibility.colptr(k);
     for (uword i = 0; i < part.rows; ++i) own[i] = from[row[i]];
     add(k, part, own);

@@ -51,6 +51,7 @@ class EmRun {
   bool cycle(State& state);
   bool extrapolate(const vec& before, State& middle, State& state);
   void widen(Mixture& mixture, uword times);
+  void ask(Mixture& mixture) const;
   bool narrow(State& state, double& last);
   bool wide_enough() const {
     return result_.passes - wide_since_ >= std::min(kWidePasses, options_.max_passes / 4);
@@ -188,7 +189,12 @@ bool EmRun::cycle(State& state) {
 void EmRun::widen(Mixture& mixture, uword times) {
   wide_ = times;
   wide_since_ = result_.passes;
-  if (picks_ > 0) mixture.routing.top_k = std::min(times * picks_, mixture.count());
+  ask(mixture);
+}
+
+/// As many experts a row as are asked now.
+void EmRun::ask(Mixture& mixture) const {
+  if (picks_ > 0) mixture.routing.top_k = std::min(wide_ * picks_, mixture.count());
 }
 
 /// Fewer experts a row from here on; false if they are as few as they are to be.
@@ -209,9 +215,7 @@ void EmRun::begin(State& state, double& last) {
   const bool by_score = rule.active(state.mixture.count()) && rule.score != RoutingRule::Score::hash;
   if (by_score) picks_ = rule.top_k;
   if (unit_.resume([&](Archive& archive) { visit(archive, state, last); })) {
-    const int since = wide_since_;
-    widen(state.mixture, wide_);
-    wide_since_ = since;
+    ask(state.mixture);
     return em_pass(state.mixture, schema_, source_, compute_, state.sums);
   }
   widen(state.mixture, picks_ > 0 ? kWiden : 1);
