@@ -27,6 +27,8 @@ std::string short_text(double value) {
 
 /// Far outside the training range a feature is held here, so that no product of features is infinite.
 constexpr double kFarthest = 1e100;
+/// Knots meet but for the rounding of a width.
+constexpr double kRounding = 1e-9;
 
 void power_feature(const double* x, uword n, const Term& term, double* out) {
   for (uword i = 0; i < n; ++i) {
@@ -55,6 +57,31 @@ void missing_feature(const double* x, uword n, double center, double* out) {
   for (uword i = 0; i < n; ++i) out[i] = (std::isnan(x[i]) ? 1.0 : 0.0) - center;
 }
 
+/// Does ramp b go on where ramp a ends? A gap is no harm, an overlap is.
+bool follows(const Term& a, const Term& b) {
+  return a.kind == Term::Kind::ramp && a.column == b.column && b.knot - a.knot >= a.width * (1 - kRounding);
+}
+
+/// The ramps that end a basis.
+std::vector<RampRun> runs_of(const std::vector<Term>& terms) {
+  std::size_t first = terms.size();
+  while (first > 0 && terms[first - 1].kind == Term::Kind::ramp) --first;
+  std::vector<RampRun> runs;
+  for (std::size_t j = first; j < terms.size(); ++j) {
+    const Term& t = terms[j];
+    if (j == first || !follows(terms[j - 1], t)) {
+      runs.emplace_back();
+      runs.back().column = t.column;
+      runs.back().first = j;
+    }
+    runs.back().knot.push_back(t.knot);
+    runs.back().width.push_back(t.width);
+    runs.back().center.push_back(t.center);
+    runs.back().scale.push_back(t.scale);
+  }
+  return runs;
+}
+
 /// A code beyond the known levels stands for a value that training never saw: it counts as the average row.
 void level_feature(const std::uint32_t* code, uword n, std::uint32_t level, std::uint32_t last, double center,
                    double* out) {
@@ -63,9 +90,34 @@ void level_feature(const std::uint32_t* code, uword n, std::uint32_t level, std:
 
 }  // namespace
 
+void RampRun::find(double x, std::uint32_t& piece, double& along) const {
+  const auto after = std::upper_bound(knot.begin(), knot.end(), x);
+  const std::size_t at = after == knot.begin() ? 0 : static_cast<std::size_t>(after - knot.begin() - 1);
+  piece = static_cast<std::uint32_t>(std::isnan(x) ? 0 : at);
+  along = std::clamp((x - knot[piece]) / width[piece], 0.0, 1.0);
+}
+
+Basis::Basis(std::vector<Term> terms) : terms_(std::move(terms)), runs_(runs_of(terms_)) {}
+
 void Basis::features(const Schema& schema, const Block& block, mat& out) const {
-  out.set_size(block.rows, size());
-  for (uword j = 0; j < size(); ++j) {
+  columns(schema, block, size(), out);
+}
+
+void Basis::features(const Schema& schema, const Block& block, mat& out, RampPositions& ramps) const {
+  columns(schema, block, whole(), out);
+  ramps.runs = runs_;
+  ramps.piece.resize(block.rows * runs_.size());
+  ramps.along.resize(block.rows * runs_.size());
+  for (std::size_t r = 0; r < runs_.size(); ++r) {
+    const double* x = block.numeric_column(schema.inputs[runs_[r].column].index);
+    for (uword i = 0; i < block.rows; ++i)
+      runs_[r].find(x[i], ramps.piece[i + r * block.rows], ramps.along[i + r * block.rows]);
+  }
+}
+
+void Basis::columns(const Schema& schema, const Block& block, uword count, mat& out) const {
+  out.set_size(block.rows, count);
+  for (uword j = 0; j < count; ++j) {
     const Term& term = terms_[j];
     double* to = out.colptr(j);
     if (term.kind == Term::Kind::intercept) {

@@ -11,9 +11,16 @@ void Mixture::prepare(const Schema& schema, const Block& block, Batch& batch) co
   batch.rows = block.rows;
   batch.weight = block.weight;
   batch.offset = block.offset;
-  expert_basis.features(schema, block, batch.expert);
+  const bool in_short = experts->short_ramps() && !expert_basis.runs().empty();
+  if (in_short) {
+    expert_basis.features(schema, block, batch.expert, batch.ramps);
+  } else {
+    expert_basis.features(schema, block, batch.expert);
+    batch.ramps = {};
+  }
   batch.kept.value.reset();
-  if (gate_basis == expert_basis)
+  batch.answers = nullptr;
+  if (gate_basis == expert_basis && !in_short)
     batch.gate.reset();
   else
     gate_basis.features(schema, block, batch.gate);

@@ -48,6 +48,22 @@ TEST_CASE("exp is right to the last digit or so") {
   for (std::size_t i = 2; i < special.size(); ++i) CHECK(special[i] == 0);
 }
 
+TEST_CASE("silu and its slope are right, wherever a value stands") {
+  std::vector<double> x = evenly(-40, 40, 1003);
+  for (const double far : {-1e5, -800.0, -305.0, 0.0, 305.0, 800.0, 1e5}) x.push_back(far);
+  std::vector<double> z = x, slope(x.size());
+  simd::silu(z.data(), slope.data(), z.size());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double s = 1 / (1 + std::exp(-x[i]));
+    CHECK(std::abs(z[i] - x[i] * s) <= 4 * kEps * std::abs(x[i]) * s + 1e-200);
+    CHECK(std::abs(slope[i] - (s + x[i] * s * (1 - s))) <= 8 * kEps);
+    double alone = x[i], own = 0;
+    simd::silu(&alone, &own, 1);
+    CHECK(alone == z[i]);
+    CHECK(own == slope[i]);
+  }
+}
+
 TEST_CASE("ln is right to a few units in the last place") {
   std::vector<double> x = evenly(0.5, 2.0, 5003);
   for (int e = -307; e <= 308; ++e) x.push_back(std::pow(10.0, e) * 1.37);

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "moekit/ramps.hpp"
 #include "moekit/schema.hpp"
 
 namespace moekit {
@@ -41,13 +42,18 @@ inline bool bends(const Term& t) {
 class Basis {
  public:
   Basis() : terms_(1) {}  ///< constant
-  explicit Basis(std::vector<Term> terms) : terms_(std::move(terms)) {}
+  explicit Basis(std::vector<Term> terms);
 
   const std::vector<Term>& terms() const { return terms_; }
   uword size() const { return terms_.size(); }  ///< p
   bool operator==(const Basis&) const = default;
   /// out: n x p.
   void features(const Schema& schema, const Block& block, mat& out) const;
+  /// The same in short, where ramps end the basis: out is n x whole(), the features before the ramps.
+  void features(const Schema& schema, const Block& block, mat& out, RampPositions& ramps) const;
+  /// The ramps that end the basis, and the number of features before them.
+  std::span<const RampRun> runs() const { return runs_; }
+  uword whole() const { return runs_.empty() ? size() : runs_.front().first; }
   /// For each feature the group that shares a prior: 0 the intercept, 1 the linear terms, then one group for
   /// each category's levels and one for the powers or hinges of each input.
   std::vector<uword> groups() const;
@@ -60,7 +66,10 @@ class Basis {
   vec in_input_units(const vec& coefficients) const;
 
  private:
+  void columns(const Schema& schema, const Block& block, uword count, mat& out) const;
+
   std::vector<Term> terms_;
+  std::vector<RampRun> runs_;
 };
 
 /// Linear in the named inputs (all if `columns` is empty), which must exist. With `all_levels` each level of

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "moekit/archive.hpp"
+#include "moekit/ramps.hpp"
 #include "moekit/rng.hpp"
 #include "moekit/schema.hpp"
 
@@ -20,10 +21,13 @@ struct Picks {
   uword count(uword k) const { return begin[k + 1] - begin[k]; }
 };
 
+struct NetworkAnswers;
+
 /// What gate and experts see of one block: computed once by Mixture::prepare. All are n x something.
 struct Batch {
   uword rows = 0;
-  mat expert;                      ///< features of the experts: n x p
+  mat expert;                      ///< features of the experts: n x p, less what `ramps` says
+  RampPositions ramps;             ///< what `expert` leaves out for families with short_ramps()
   mat gate;                        ///< features of the gate; empty: those of the experts
   mat noise;                       ///< features of the experts' noise: n x q
   vec target;                      ///< n, standardised (regression), counts, or class codes; NaN = missing
@@ -38,6 +42,8 @@ struct Batch {
     mat coefficients, value;
   };
   mutable Predictors kept;
+  /// Where networks leave what they gave, for the gradient at the same parameters; null: nowhere.
+  NetworkAnswers* answers = nullptr;
 
   const mat& gate_features() const { return gate.is_empty() ? expert : gate; }
 };
@@ -106,6 +112,8 @@ class ExpertFamily {
   virtual uword count() const = 0;  ///< K
   virtual uword targets() const { return 1; }
   virtual std::unique_ptr<ExpertFamily> clone() const = 0;
+  /// Does it take ramps that end the basis as Batch::ramps, not as features?
+  virtual bool short_ramps() const { return false; }
   virtual std::vector<Field> fields(uword k) = 0;
   /// Parameters beside fields(), of all experts; too many for a gradient of all.
   virtual std::vector<FloatField> float_fields() { return {}; }

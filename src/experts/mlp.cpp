@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "experts/families.hpp"
 #include "moekit/error.hpp"
@@ -32,6 +33,7 @@ class MlpExperts final : public ExpertFamily {
   std::string_view name() const override { return family_; }
   uword count() const override { return weights_.n_cols; }
   std::unique_ptr<ExpertFamily> clone() const override { return std::make_unique<MlpExperts>(*this); }
+  bool short_ramps() const override { return true; }
   std::vector<Field> fields(uword k) override {
     std::vector<Field> all{{"weights", {weights_.colptr(k), weights_.n_rows}, Field::Kind::free}};
     if (classes_ == 0) all.push_back({"noise", {&noise_[k], 1}, Field::Kind::positive, floor_});
@@ -98,10 +100,17 @@ class MlpExperts final : public ExpertFamily {
   }
   std::size_t stride() const { return weights_.n_rows + (classes_ > 0 ? 0 : 1); }
 
-  /// visit(k, rows, answer) for every expert that is asked: rows, 0-based; answer: 1 or C x rows, the mean or
-  /// the logarithms of the probabilities; `work` then serves for backward().
+  /// visit(k, rows, work) for every expert that is asked: rows, 0-based; work: what its network gave, at last
+  /// 1 or C x rows, the mean or the logarithms of the probabilities. Kept in `to` if there is one.
   template <class Visit>
-  void each_asked(const Batch& batch, Network::Work& work, const Visit& visit) const;
+  void each_asked(const Batch& batch, NetworkAnswers* to, const Visit& visit) const;
+  /// The same where nobody asks for a gradient; visit(k, rows, answer).
+  template <class Visit>
+  void each_answer(const Batch& batch, const Visit& visit) const {
+    each_asked(batch, nullptr, [&](uword k, std::span<const uword> rows, const NetworkWork& work) {
+      visit(k, rows, work.layer.back());
+    });
+  }
 
   std::string_view family_;
   uword classes_;
@@ -111,44 +120,73 @@ class MlpExperts final : public ExpertFamily {
   double floor_ = kLeastNoise, ridge_ = 0;
 };
 
+const mat& exp_of(const mat& z) {
+  thread_local mat out;
+  out = z;
+  simd::exp_inplace(out.memptr(), out.n_elem);
+  return out;
+}
+
 /// Columns become logarithms of probabilities.
 void log_softmax_columns(mat& z) {
   for (uword i = 0; i < z.n_cols; ++i) {
     double* c = z.colptr(i);
     const double most = *std::max_element(c, c + z.n_rows);
-    double sum = 0;
-    for (uword j = 0; j < z.n_rows; ++j) sum += std::exp(c[j] - most);
-    const double lse = most + std::log(sum);
-    for (uword j = 0; j < z.n_rows; ++j) c[j] -= lse;
+    for (uword j = 0; j < z.n_rows; ++j) c[j] -= most;
+  }
+  const mat& e = exp_of(z);
+  for (uword i = 0; i < z.n_cols; ++i) {
+    const double lse = std::log(std::accumulate(e.begin_col(i), e.end_col(i), 0.0));
+    for (uword j = 0; j < z.n_rows; ++j) z(j, i) -= lse;
   }
 }
 
-template <class Visit>
-void MlpExperts::each_asked(const Batch& batch, Network::Work& work, const Visit& visit) const {
-  thread_local mat x;
+/// The rows that ask expert k.
+std::span<const uword> asked(const Batch& batch, uword k) {
+  if (batch.picks) return rows_of(*batch.picks, k);
   thread_local std::vector<uword> all;
+  for (uword i = all.size(); i < batch.rows; ++i) all.push_back(i);
+  return {all.data(), batch.rows};
+}
+
+/// What goes into an expert's network; x: its whole features, a column a row of the batch.
+void take_inputs(const Batch& batch, const mat& x, std::span<const uword> rows, NetworkWork& work) {
+  work.layer.resize(std::max<std::size_t>(1, work.layer.size()));
+  mat& in = work.layer[0];
+  in.set_size(x.n_rows, rows.size());
+  for (uword j = 0; j < rows.size(); ++j) std::copy_n(x.colptr(rows[j]), x.n_rows, in.colptr(j));
+  const std::size_t runs = batch.ramps.runs.size();
+  work.ramps.runs = batch.ramps.runs;
+  work.ramps.piece.resize(runs * rows.size());
+  work.ramps.along.resize(runs * rows.size());
+  for (std::size_t r = 0; r < runs; ++r)
+    for (uword j = 0; j < rows.size(); ++j) {
+      work.ramps.piece[j + r * rows.size()] = batch.ramps.piece[rows[j] + r * batch.rows];
+      work.ramps.along[j + r * rows.size()] = batch.ramps.along[rows[j] + r * batch.rows];
+    }
+}
+
+template <class Visit>
+void MlpExperts::each_asked(const Batch& batch, NetworkAnswers* to, const Visit& visit) const {
+  thread_local mat x;
+  thread_local NetworkWork own;
   x = batch.expert.t();
-  if (!batch.picks) {
-    all.resize(batch.rows);
-    for (uword i = 0; i < batch.rows; ++i) all[i] = i;
-  }
-  work.layer.resize(1);
+  if (to) to->expert.resize(count());
   for (uword k = 0; k < count(); ++k) {
-    const std::span<const uword> rows = batch.picks ? rows_of(*batch.picks, k) : std::span<const uword>(all);
+    const std::span<const uword> rows = asked(batch, k);
     if (rows.empty()) continue;
-    mat& in = work.layer[0];
-    in.set_size(x.n_rows, rows.size());
-    for (uword j = 0; j < rows.size(); ++j) std::copy_n(x.colptr(rows[j]), x.n_rows, in.colptr(j));
+    NetworkWork& work = to ? to->expert[k] : own;
+    take_inputs(batch, x, rows, work);
     network_.forward(weights_.colptr(k), work);
     if (classes_ > 0) log_softmax_columns(work.layer.back());
-    visit(k, rows, work.layer.back());
+    visit(k, rows, work);
   }
 }
 
 void MlpExperts::log_density(const Batch& batch, mat& out) const {
   out.zeros(batch.rows, count());
-  thread_local Network::Work work;
-  each_asked(batch, work, [&](uword k, std::span<const uword> rows, const mat& answer) {
+  each_asked(batch, batch.answers, [&](uword k, std::span<const uword> rows, const NetworkWork& work) {
+    const mat& answer = work.layer.back();
     for (uword j = 0; j < rows.size(); ++j) {
       const double y = batch.target[rows[j]];
       if (classes_ > 0) {
@@ -159,17 +197,18 @@ void MlpExperts::log_density(const Batch& batch, mat& out) const {
       out(rows[j], k) = -0.5 * z * z - std::log(noise_[k]) - 0.5 * kLogTwoPi;
     }
   });
+  if (batch.answers) batch.answers->has_expert = true;
 }
 
 void MlpExperts::add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const {
-  thread_local Network::Work work;
-  each_asked(batch, work, [&](uword k, std::span<const uword> rows, const mat& answer) {
-    mat slope(arma::size(answer));
+  const auto add = [&](uword k, std::span<const uword> rows, const NetworkWork& work) {
+    const mat& answer = work.layer.back();
+    mat slope = classes_ > 0 ? exp_of(answer) : mat(arma::size(answer));
     double* own = gradient.data() + k * stride();
     for (uword j = 0; j < rows.size(); ++j) {
       const double r = weight(rows[j], k), y = batch.target[rows[j]];
       if (classes_ > 0) {
-        for (uword c = 0; c < classes_; ++c) slope(c, j) = -r * std::exp(answer(c, j));
+        for (uword c = 0; c < classes_; ++c) slope(c, j) *= -r;
         slope(static_cast<uword>(y), j) += r;
         continue;
       }
@@ -178,20 +217,22 @@ void MlpExperts::add_gradient(const Batch& batch, const mat& weight, std::span<d
       own[weights_.n_rows] += r * (z * z - 1);
     }
     network_.backward(weights_.colptr(k), work, std::move(slope), own);
-  });
+  };
+  if (!batch.answers || !batch.answers->has_expert) return each_asked(batch, nullptr, add);
+  for (uword k = 0; k < count(); ++k)
+    if (const std::span<const uword> rows = asked(batch, k); !rows.empty())
+      add(k, rows, batch.answers->expert[k]);
 }
 
 bool MlpExperts::add_answer_gradient(const Batch& batch, const arma::cube& slope,
                                      std::span<double> gradient) const {
-  thread_local Network::Work work;
-  each_asked(batch, work, [&](uword k, std::span<const uword> rows, const mat& answer) {
-    mat own(arma::size(answer));
+  each_asked(batch, nullptr, [&](uword k, std::span<const uword> rows, const NetworkWork& work) {
+    mat own = classes_ > 0 ? exp_of(work.layer.back()) : mat(1, rows.size());
     for (uword j = 0; j < rows.size(); ++j) {
       double mean = 0;
-      for (uword c = 0; c < classes_; ++c) mean += std::exp(answer(c, j)) * slope(rows[j], c, k);
+      for (uword c = 0; c < classes_; ++c) mean += own(c, j) * slope(rows[j], c, k);
       for (uword c = 0; c < own.n_rows; ++c)
-        own(c, j) =
-            classes_ > 0 ? std::exp(answer(c, j)) * (slope(rows[j], c, k) - mean) : slope(rows[j], 0, k);
+        own(c, j) = classes_ > 0 ? own(c, j) * (slope(rows[j], c, k) - mean) : slope(rows[j], 0, k);
     }
     network_.backward(weights_.colptr(k), work, std::move(own), gradient.data() + k * stride());
   });
@@ -205,6 +246,7 @@ void MlpExperts::scores(const Batch& batch, uword k, mat& out) const {
   std::vector<double> gradient(count() * stride());
   Batch row = batch;
   row.picks = &one;
+  row.answers = nullptr;
   for (uword i = 0; i < batch.rows; ++i) {
     one.rows[0] = i;
     std::fill(gradient.begin(), gradient.end(), 0.0);
@@ -217,16 +259,14 @@ void MlpExperts::moments(const Batch& batch, mat& mean, mat& sd) const {
   mean.zeros(batch.rows, count());
   sd.set_size(batch.rows, count());
   sd.each_row() = noise_.t();
-  thread_local Network::Work work;
-  each_asked(batch, work, [&](uword k, std::span<const uword> rows, const mat& answer) {
+  each_answer(batch, [&](uword k, std::span<const uword> rows, const mat& answer) {
     for (uword j = 0; j < rows.size(); ++j) mean(rows[j], k) = answer(0, j);
   });
 }
 
 void MlpExperts::cumulative(const Batch& batch, const vec& at, mat& out) const {
   out.zeros(batch.rows, count());
-  thread_local Network::Work work;
-  each_asked(batch, work, [&](uword k, std::span<const uword> rows, const mat& answer) {
+  each_answer(batch, [&](uword k, std::span<const uword> rows, const mat& answer) {
     for (uword j = 0; j < rows.size(); ++j)
       out(rows[j], k) = 0.5 * std::erfc((answer(0, j) - at[rows[j]]) / (noise_[k] * M_SQRT2));
   });
@@ -234,18 +274,18 @@ void MlpExperts::cumulative(const Batch& batch, const vec& at, mat& out) const {
 
 void MlpExperts::class_probabilities(const Batch& batch, arma::cube& out) const {
   out.zeros(batch.rows, classes_, count());
-  thread_local Network::Work work;
-  each_asked(batch, work, [&](uword k, std::span<const uword> rows, const mat& answer) {
+  each_answer(batch, [&](uword k, std::span<const uword> rows, const mat& answer) {
+    const mat& p = exp_of(answer);
     for (uword j = 0; j < rows.size(); ++j)
-      for (uword c = 0; c < classes_; ++c) out(rows[j], c, k) = std::exp(answer(c, j));
+      for (uword c = 0; c < classes_; ++c) out(rows[j], c, k) = p(c, j);
   });
 }
 
 void MlpExperts::add_class_probabilities(const Batch& batch, const mat& weight, mat& out) const {
-  thread_local Network::Work work;
-  each_asked(batch, work, [&](uword k, std::span<const uword> rows, const mat& answer) {
+  each_answer(batch, [&](uword k, std::span<const uword> rows, const mat& answer) {
+    const mat& p = exp_of(answer);
     for (uword j = 0; j < rows.size(); ++j)
-      for (uword c = 0; c < classes_; ++c) out(rows[j], c) += weight(rows[j], k) * std::exp(answer(c, j));
+      for (uword c = 0; c < classes_; ++c) out(rows[j], c) += weight(rows[j], k) * p(c, j);
   });
 }
 

@@ -48,14 +48,14 @@ class MlpGate final : public GateFamily {
     out.each_col() -= lse;
   }
   bool logits(const Batch& batch, mat& out) const override {
-    thread_local Network::Work work;
-    out = answer(batch, work).t();
+    out = answer(batch).layer.back().t();
+    if (batch.answers) batch.answers->has_gate = true;
     return true;
   }
   void add_logit_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const override {
-    thread_local Network::Work work;
-    answer(batch, work);
-    network_.backward(weights_.data(), work, weight.t(), gradient.data());
+    const bool known = batch.answers && batch.answers->has_gate;
+    network_.backward(weights_.data(), known ? batch.answers->gate : answer(batch), weight.t(),
+                      gradient.data());
   }
   void add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const override {
     mat prob;
@@ -97,11 +97,13 @@ class MlpGate final : public GateFamily {
     all.push_back(experts_);
     return all;
   }
-  const mat& answer(const Batch& batch, Network::Work& work) const {
-    work.layer.resize(1);
+  const NetworkWork& answer(const Batch& batch) const {
+    thread_local NetworkWork own;
+    NetworkWork& work = batch.answers ? batch.answers->gate : own;
+    work.layer.resize(std::max<std::size_t>(1, work.layer.size()));
     work.layer[0] = batch.gate_features().t();
     network_.forward(weights_.data(), work);
-    return work.layer.back();
+    return work;
   }
 
   std::string name_;

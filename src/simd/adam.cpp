@@ -16,7 +16,7 @@ HWY_INLINE void Update(D d, const AdamStep& s, const T* gradient, T* first, T* s
   const auto g = hn::Mul(set(s.scale), hn::LoadU(d, gradient));
   const auto m = hn::MulAdd(set(s.momentum), hn::LoadU(d, first), hn::Mul(set(1 - s.momentum), g));
   const auto v = hn::MulAdd(set(s.squares), hn::LoadU(d, second), hn::Mul(set(1 - s.squares), hn::Mul(g, g)));
-  const auto size = hn::Add(hn::Sqrt(hn::Div(v, set(s.seen))), set(s.small));
+  const auto size = hn::Add(hn::Sqrt(hn::Mul(v, set(1 / s.seen))), set(s.small));
   const auto now = hn::LoadU(d, value);
   const auto kept = hn::NegMulAdd(set(s.decay), now, now);
   hn::StoreU(m, d, first);

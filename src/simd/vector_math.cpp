@@ -44,6 +44,29 @@ void ExpInplace(double* x, std::size_t n) {
   map_inplace(x, n, [](D d, auto v) { return ExpOrZero(d, v); });
 }
 
+void Silu(double* HWY_RESTRICT z, double* HWY_RESTRICT slope, std::size_t n) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d);
+  const auto one = hn::Set(d, 1.0);
+  const auto kernel = [&](double* value_at, double* slope_at) {
+    const auto x = hn::LoadU(d, value_at);
+    const auto s = hn::Div(one, hn::Add(one, ExpOrZero(d, hn::Neg(x))));
+    const auto value = hn::Mul(x, s);
+    hn::StoreU(hn::MulAdd(value, hn::Sub(one, s), s), d, slope_at);
+    hn::StoreU(value, d, value_at);
+  };
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) kernel(z + i, slope + i);
+  if (i == n) return;
+  HWY_ALIGN double rest[HWY_MAX_BYTES / sizeof(double)], slopes[HWY_MAX_BYTES / sizeof(double)];
+  for (std::size_t j = 0; j < lanes; ++j) rest[j] = i + j < n ? z[i + j] : 0.0;
+  kernel(rest, slopes);
+  for (std::size_t j = 0; i + j < n; ++j) {
+    z[i + j] = rest[j];
+    slope[i + j] = slopes[j];
+  }
+}
+
 void LogInplace(double* x, std::size_t n) {
   map_inplace(x, n, [](D d, auto v) { return hn::Log(d, v); });
 }
@@ -260,6 +283,7 @@ namespace moekit::simd {
 
 HWY_EXPORT(ExpInplace);
 HWY_EXPORT(LogInplace);
+HWY_EXPORT(Silu);
 HWY_EXPORT(GaussianLogDensity);
 HWY_EXPORT(Sum);
 HWY_EXPORT(Multiply);
@@ -270,6 +294,7 @@ HWY_EXPORT(SoftmaxRows);
 HWY_EXPORT(PosteriorRows);
 
 void exp_inplace(double* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(ExpInplace)(x, n); }
+void silu(double* z, double* slope, std::size_t n) { HWY_DYNAMIC_DISPATCH(Silu)(z, slope, n); }
 void log_inplace(double* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(LogInplace)(x, n); }
 void gaussian_log_density(const double* y, const double* m, double inverse, double constant, double* out,
                           std::size_t n) {

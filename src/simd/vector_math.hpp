@@ -11,6 +11,8 @@ double sum(const double* x, std::size_t n);
 void multiply(double* x, const double* w, std::size_t n);
 /// x[i] = ln(x[i]) for positive normal x.
 void log_inplace(double* x, std::size_t n);
+/// z[i] becomes z[i] / (1 + exp(-z[i])), slope[i] its derivative.
+void silu(double* z, double* slope, std::size_t n);
 /// out[i] = -0.5 ((y[i] - m[i]) * inverse)^2 + constant.
 void gaussian_log_density(const double* y, const double* m, double inverse, double constant, double* out,
                           std::size_t n);

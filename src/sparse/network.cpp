@@ -6,6 +6,7 @@
 
 #include "moekit/error.hpp"
 #include "simd/layer.hpp"
+#include "simd/ramps.hpp"
 #include "simd/vector_math.hpp"
 
 namespace moekit {
@@ -14,15 +15,29 @@ namespace {
 
 constexpr uword kMostWidth = 65536, kMostLayers = 8;
 
-/// z becomes z sigmoid(z), slope its derivative.
-void silu(mat& z, mat& slope) {
-  slope.set_size(arma::size(z));
-  for (uword i = 0; i < z.n_elem; ++i) slope[i] = -z[i];
-  simd::exp_inplace(slope.memptr(), slope.n_elem);
-  for (uword i = 0; i < z.n_elem; ++i) {
-    const double s = 1 / (1 + slope[i]), value = z[i] * s;
-    slope[i] = s + value * (1 - s);
-    z[i] = value;
+simd::RampScale scale_of(const RampRun& run) { return {run.center.data(), run.scale.data(), run.count()}; }
+
+/// What ramps add to a first layer. w: outputs x inputs.
+void add_ramps(const RampPositions& ramps, const double* w, mat& out) {
+  thread_local std::vector<double> table;
+  for (std::size_t r = 0; r < ramps.runs.size(); ++r) {
+    const RampRun& run = ramps.runs[r];
+    table.resize((run.count() + 1) * out.n_rows);
+    simd::ramp_table(w + run.first * out.n_rows, scale_of(run), out.n_rows, table.data());
+    const std::size_t at = r * out.n_cols;
+    simd::add_pieces(table.data(), &ramps.piece[at], &ramps.along[at], out.n_cols, out.n_rows, out.memptr());
+  }
+}
+
+void add_ramp_gradient(const RampPositions& ramps, const mat& slope, double* gradient) {
+  thread_local std::vector<double> table;
+  for (std::size_t r = 0; r < ramps.runs.size(); ++r) {
+    const RampRun& run = ramps.runs[r];
+    table.assign((run.count() + 1) * slope.n_rows, 0.0);
+    const std::size_t at = r * slope.n_cols;
+    simd::add_piece_slopes(slope.memptr(), &ramps.piece[at], &ramps.along[at], slope.n_cols, slope.n_rows,
+                           table.data());
+    simd::add_ramp_slopes(table.data(), scale_of(run), slope.n_rows, gradient + run.first * slope.n_rows);
   }
 }
 
@@ -61,25 +76,30 @@ Network::Network(std::vector<uword> widths) : widths_(std::move(widths)) {
   }
 }
 
-void Network::forward(const double* parameters, Work& work) const {
+void Network::forward(const double* parameters, NetworkWork& work) const {
   const std::size_t layers = begin_.size();
   work.layer.resize(layers + 1);
   work.slope.resize(layers - 1);
   const uword n = work.layer[0].n_cols;
   for (std::size_t l = 0; l < layers; ++l) {
     const double* w = parameters + begin_[l];
-    work.layer[l + 1].set_size(widths_[l + 1], n);
-    simd::layer(w, widths_[l + 1], widths_[l], l > 0 ? w + widths_[l + 1] * widths_[l] : nullptr,
-                work.layer[l].memptr(), n, work.layer[l + 1].memptr());
-    if (l + 1 < layers) silu(work.layer[l + 1], work.slope[l]);
+    mat& out = work.layer[l + 1];
+    out.set_size(widths_[l + 1], n);
+    simd::layer(w, widths_[l + 1], work.layer[l].n_rows, l > 0 ? w + widths_[l + 1] * widths_[l] : nullptr,
+                work.layer[l].memptr(), n, out.memptr());
+    if (l == 0) add_ramps(work.ramps, w, out);
+    if (l + 1 == layers) continue;
+    work.slope[l].set_size(arma::size(out));
+    simd::silu(out.memptr(), work.slope[l].memptr(), out.n_elem);
   }
 }
 
-void Network::backward(const double* parameters, const Work& work, mat slope, double* gradient) const {
+void Network::backward(const double* parameters, const NetworkWork& work, mat slope, double* gradient) const {
   for (std::size_t l = begin_.size(); l-- > 0;) {
     const uword out = widths_[l + 1], in = widths_[l];
-    simd::add_outer(slope.memptr(), out, slope.n_cols, work.layer[l].memptr(), in, gradient + begin_[l]);
-    if (l == 0) return;
+    simd::add_outer(slope.memptr(), out, slope.n_cols, work.layer[l].memptr(), work.layer[l].n_rows,
+                    gradient + begin_[l]);
+    if (l == 0) return add_ramp_gradient(work.ramps, slope, gradient);
     vec of_bias(gradient + begin_[l] + out * in, out, false, true);
     of_bias += arma::sum(slope, 1);
     const mat w(const_cast<double*>(parameters) + begin_[l], out, in, false, true);

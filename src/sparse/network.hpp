@@ -5,6 +5,7 @@
 
 #include "moekit/gradient.hpp"
 #include "moekit/matrix.hpp"
+#include "moekit/ramps.hpp"
 #include "moekit/rng.hpp"
 
 namespace moekit {
@@ -12,6 +13,20 @@ namespace moekit {
 using arma::mat;
 using arma::uword;
 using arma::vec;
+
+/// What every layer of a network gave for n observations, for the way back.
+struct NetworkWork {
+  std::vector<mat> layer;  ///< layer[l]: widths[l] x n; the inputs first, the outputs last
+  std::vector<mat> slope;  ///< of the units of hidden layer l + 1
+  RampPositions ramps;     ///< inputs that layer[0] leaves out: the last ones
+};
+
+/// What the networks of a mixture gave for a batch.
+struct NetworkAnswers {
+  std::vector<NetworkWork> expert;  ///< K
+  NetworkWork gate;
+  bool has_expert = false, has_gate = false;
+};
 
 /// A feed-forward network (Rumelhart, Hinton & Williams 1986) with SiLU units, x / (1 + exp(-x)), in its
 /// hidden layers and a linear last one. Only its shape: parameters stand elsewhere, layer by layer, weights
@@ -26,16 +41,11 @@ class Network {
   uword outputs() const { return widths_.back(); }
   uword size() const { return size_; }  ///< number of parameters
 
-  /// What every layer gave, for backward().
-  struct Work {
-    std::vector<mat> layer;  ///< layer[l]: widths[l] x n; the inputs first, the outputs last
-    std::vector<mat> slope;  ///< of the units of hidden layer l + 1
-  };
-  /// work.layer[0] (inputs x n) holds what goes in; the result is work.layer.back(). A row's result does not
-  /// depend on the other rows.
-  void forward(const double* parameters, Work& work) const;
+  /// work.layer[0] (inputs x n) holds what goes in, less what work.ramps says; the result is
+  /// work.layer.back(). A row's result does not depend on the other rows.
+  void forward(const double* parameters, NetworkWork& work) const;
   /// gradient (size) += d sum(slope % outputs) / d parameters; slope: outputs x n, after forward().
-  void backward(const double* parameters, const Work& work, mat slope, double* gradient) const;
+  void backward(const double* parameters, const NetworkWork& work, mat slope, double* gradient) const;
 
   /// He et al. 2015: weights N(0, 2 / inputs of the layer), halved in the last; biases zero.
   void randomise(double* parameters, Rng& rng) const;

@@ -122,7 +122,8 @@ void Descent::move(double* values, std::size_t at, std::size_t n, double decay) 
 
 /// A step up the slope in gradient_, a sum over rows of this weight.
 void Descent::update(double weight) {
-  const double norm = arma::norm(vec(gradient_.data(), gradient_.size(), false, true)) / weight;
+  const vec all(gradient_.data(), gradient_.size(), false, true);
+  const double norm = std::sqrt(arma::dot(all, all)) / weight;
   const double clip = gradient_options_.clip;
   step_now_.scale = -(clip > 0 && norm > clip ? clip / norm : 1.0) / weight;
   const double now = rate(), t = static_cast<double>(step_ + 1);

@@ -46,6 +46,8 @@ Objective::Objective(const Mixture& m, const GradientOptions& options, std::uint
 }
 
 double Objective::add(const Mixture& m, Batch& batch, std::span<double> gradient) {
+  answers_.has_expert = answers_.has_gate = false;
+  batch.answers = &answers_;
   router_.forward(m, batch, noise_);
   weight_.ones(batch.rows);
   if (batch.weight) std::copy_n(batch.weight, batch.rows, weight_.memptr());
@@ -59,6 +61,7 @@ double Objective::add(const Mixture& m, Batch& batch, std::span<double> gradient
   mat* to = noise_.is_empty() ? &none : &of_noise;
   objective += router_.backward(m, batch, std::move(slope_), gradient.first(gate_), *to);
   if (!noise_.is_empty()) std::copy_n(of_noise.memptr(), of_noise.n_elem, gradient.data() + size_);
+  batch.answers = nullptr;
   return objective;
 }
 

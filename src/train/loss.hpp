@@ -1,6 +1,7 @@
 #pragma once
 #include <span>
 
+#include "sparse/network.hpp"
 #include "train/router.hpp"
 
 namespace moekit::train {
@@ -33,6 +34,7 @@ class Objective {
   vec weight_;
   mat slope_, joint_, responsibility_;  // n x K
   vec row_;
+  NetworkAnswers answers_;
 };
 
 /// The loss of competing or cooperating experts has no noise; afterwards each normal expert takes the spread
