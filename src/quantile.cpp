@@ -155,11 +155,14 @@ vec count_quantile(const Model& model, const Block& inputs, const Components& c,
     lo[i] = -1;  // counts have F(-1) = 0
     hi[i] = std::max(0.0, std::ceil(hi[i]));
   }
-  for (int step = 0; step < 1100 && arma::any(hi - lo > 1); ++step) {
+  // Numbers above 2^53 have gaps: there the halves end earlier.
+  const auto open = [&](uword i, double middle) { return middle > lo[i] && middle < hi[i]; };
+  for (bool any = true; any;) {
+    any = false;
     const vec middle = arma::floor(lo + 0.5 * (hi - lo));
     const vec below = standard_cumulative(model, inputs, middle);
     for (uword i = 0; i < lo.n_elem; ++i)
-      if (hi[i] - lo[i] > 1) (below[i] < q ? lo : hi)[i] = middle[i];
+      if (open(i, middle[i])) any = true, (below[i] < q ? lo : hi)[i] = middle[i];
   }
   return hi;
 }

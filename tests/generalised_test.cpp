@@ -388,6 +388,48 @@ TEST_CASE("distribution functions hold far from the mean, where a library's gamm
   }
 }
 
+TEST_CASE("distribution functions of large counts: no jump where the expansion takes over, right far above") {
+  Batch batch;
+  batch.rows = 1;
+  batch.expert.ones(1, 1);
+  batch.noise.ones(1, 1);
+  const auto at = [&](ExpertFamily& experts, double location, double y, mat& log_density) {
+    experts.fields(0)[0].values[0] = location;
+    for (Field& f : experts.fields(0))
+      if (f.name == "log_scale") f.values[0] = std::log(1e-3);
+    mat below;
+    experts.cumulative(batch, {y}, below);
+    batch.target = {y};
+    experts.log_density(batch, log_density);
+    return below(0, 0);
+  };
+  mat density;
+  const auto poisson = make_experts("poisson", {.experts = 1, .groups = {0}});
+  const auto binomial = make_experts("negative-binomial", {.experts = 1, .groups = {0}});
+  for (const double mean : {1e6 - 5e3, 1e6, 1e6 + 5e3})
+    for (const double y : {1e6 - 1, 1e6, 1e6 + 1}) {
+      const double before = at(*poisson, std::log(mean), y - 1, density);
+      CHECK(at(*poisson, std::log(mean), y, density) - before ==
+            doctest::Approx(std::exp(density(0, 0))).epsilon(1e-7));
+    }
+  for (const double mean : {0.9e9, 1e9, 1.1e9})
+    for (const double y : {1e9 - 1, 1e9, 1e9 + 1}) {
+      const double before = at(*binomial, std::log(mean), y - 1, density);
+      CHECK(std::abs(at(*binomial, std::log(mean), y, density) - before - std::exp(density(0, 0))) < 1e-9);
+    }
+  // Normal but for the skewness, by the first terms of Edgeworth's series.
+  for (const double location : {20.0, 25.0, 30.0, 50.0})
+    for (double z = -30; z <= 30; z += 2.5) {
+      const double mean = std::exp(location);
+      const double y = std::floor(mean + z * std::sqrt(mean)) + 0.5, u = (y - mean) / std::sqrt(mean);
+      const double want = 0.5 * std::erfc(-u / M_SQRT2) -
+                          (u * u - 1) * std::exp(-0.5 * u * u) / std::sqrt(2 * M_PI) / 6 / std::sqrt(mean);
+      CAPTURE(location);
+      CAPTURE(z);
+      CHECK(std::abs(at(*poisson, location, y, density) - want) < 1e-8);
+    }
+}
+
 TEST_CASE("the CRPS of counts is the plain sum over all numbers, also where they are many") {
   const Columns c = simulated(400, {4.0, 1.6, 0.2}, 9, [](double location, Rng& draw) {
     return poisson_draw(std::exp(location) * gamma_draw(2, draw) / 2, draw);

@@ -2,6 +2,7 @@
 #include <boost/math/special_functions/beta.hpp>
 #include <boost/math/special_functions/digamma.hpp>
 #include <boost/math/special_functions/gamma.hpp>
+#include <boost/math/special_functions/log1p.hpp>
 #include <boost/math/special_functions/trigamma.hpp>
 #include <cmath>
 
@@ -17,18 +18,48 @@ double mean_of(double location) { return std::exp(std::clamp(location, -100.0, 1
 /// The library would go through long double, at three times the cost.
 using InDouble = boost::math::policies::policy<boost::math::policies::promote_double<false>>;
 
+/// Above this shape the library's sums grow without end far from the mean.
+constexpr double kLargeShape = 1e6;
+/// Above it the library's incomplete beta function loses digits.
+constexpr double kLargeCount = 1e9;
+
+/// ln of Chernoff's bound on the tail of a gamma variable beyond x: shape ln(x / shape) - (x - shape),
+/// exactly where the two are close.
+double log_tail_bound(double shape, double x) {
+  const double excess = (x - shape) / shape;
+  if (std::abs(excess) < 0.5) return shape * boost::math::log1pmx(excess, InDouble());
+  return shape - x + shape * std::log(x / shape);
+}
+
+/// P(X > x) of a gamma variable of a large shape, and its complement, by the first term of Temme's uniform
+/// expansion (1979; DLMF 8.12). `bound`: log_tail_bound(), above -700. Off by less than 1e-12 from
+/// kLargeShape on, less the larger the shape.
+struct Tails {
+  double below = 0, above = 1;
+};
+Tails large_shape(double shape, double x, double bound) {
+  const double eta = std::copysign(std::sqrt(-2 * bound / shape), x - shape);
+  const double series =
+      -1.0 / 3 + eta * (1.0 / 12 + eta * (-2.0 / 135 + eta * (1.0 / 864 + eta * (1.0 / 2835))));
+  const double skew = series * std::exp(bound) / std::sqrt(2 * M_PI * shape);
+  const double z = eta * std::sqrt(0.5 * shape);
+  return {0.5 * std::erfc(-z) - skew, 0.5 * std::erfc(z) + skew};
+}
+
 /// P(X <= x) of a gamma variable with this shape and unit rate. Where Chernoff's bound settles it the library
 /// is not asked: it overflows where the shape is above 1,754 and x far below.
 double gamma_below(double shape, double x) {
-  const double bound = shape - x + shape * std::log(x / shape);
+  const double bound = log_tail_bound(shape, x);
   if (x < shape && bound < -700) return 0;
   if (x > shape && bound < -40) return 1;
+  if (shape > kLargeShape) return large_shape(shape, x, bound).below;
   return boost::math::gamma_p(shape, x, InDouble());
 }
 double gamma_above(double shape, double x) {
-  const double bound = shape - x + shape * std::log(x / shape);
+  const double bound = log_tail_bound(shape, x);
   if (x < shape && bound < -40) return 1;
   if (x > shape && bound < -700) return 0;
+  if (shape > kLargeShape) return large_shape(shape, x, bound).above;
   return boost::math::gamma_q(shape, x, InDouble());
 }
 
@@ -95,8 +126,10 @@ class NegativeBinomialKernel final : public Kernel {
   }
   double cumulative(double y, double location, double scale, double) const override {
     if (y < 0) return 0;
-    const double m = mean_of(location), size = 1 / scale;
-    return boost::math::ibeta(size, std::floor(y) + 1, size / (size + m), InDouble());
+    const double m = mean_of(location), size = 1 / scale, above = std::floor(y) + 1;
+    // So large a count is as good as a gamma variable (Wise 1950): off by less than 1e-9.
+    if (above > kLargeCount) return gamma_below(size, (above + 0.5 * (size - 1)) * std::log1p(size / m));
+    return boost::math::ibeta(size, above, size / (size + m), InDouble());
   }
 };
 
