@@ -78,6 +78,23 @@ TEST_CASE("under the evidence L-BFGS comes close to EM: penalties are updated at
   CHECK(lbfgs.provenance.status == "converged");
 }
 
+TEST_CASE("L-BFGS goes on where a start has nothing left to gain on the sample of many rows") {
+  const Rows rows = to_rows(piecewise(train::kSampleRows + 1000, 2, 3, 5));
+  FitOptions o = options(3, -1, 4);
+  const Provenance em = fit(rows.schema, rows.source, o).provenance;
+  o.method = Method::lbfgs;
+  const Provenance lbfgs = fit(rows.schema, rows.source, o).provenance;
+  CHECK(std::abs(lbfgs.single_log_likelihood - em.single_log_likelihood) < 0.1);
+  const auto gain = [](const Provenance& p) { return p.log_likelihood - p.single_log_likelihood; };
+  CHECK(gain(lbfgs) > 0.95 * gain(em));
+  // The M steps that start a single expert end at its optimum.
+  o.experts = 1;
+  const Provenance one = fit(rows.schema, rows.source, o).provenance;
+  CHECK(one.status == "converged");
+  REQUIRE(!one.trace.empty());
+  CHECK(one.trace.back() == doctest::Approx(one.log_likelihood));
+}
+
 TEST_CASE("L-BFGS does not depend on threads, and fits networks") {
   const Rows rows = to_rows(piecewise(3000, 2, 3, 5));
   FitOptions o = options(3, 1, 2);

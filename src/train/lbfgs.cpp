@@ -148,6 +148,7 @@ double LbfgsRun::evaluate(const double* x, double* g) {
   sum_rows(at, total);
   ++result_.passes;
   weight_ = total[size + 1];
+  small_ = std::max(options_.tolerance * weight_, options_.enough);
   add_prior_gradient(at, gate_parameters(at), std::span(total).first(size));
   for (std::size_t i = 0; i < size; ++i) g[i] = -total[i];
   // Below its least value a parameter changes nothing.
@@ -164,7 +165,6 @@ double LbfgsRun::evaluate(const double* x, double* g) {
 
 int LbfgsRun::progress(double value) {
   values_.push_back(value);
-  small_ = std::max(options_.tolerance * weight_, options_.enough);
   result_.penalised.push_back(-value);
   result_.trace.push_back(-value - prior_);
   result_.stretch.push_back(stretch_);
@@ -236,6 +236,11 @@ void LbfgsRun::finish() {
   result_.log_likelihood = result_.sums.log_likelihood;
   result_.objective = result_.sums.joint() + log_prior(m_);
   if (!moving_parameters(m_).is_finite()) result_.objective = arma::datum::nan;
+  if (!result_.trace.empty()) return;
+  // Where no step gained anything the beginning is the one accepted pass.
+  result_.trace.push_back(result_.sums.joint());
+  result_.penalised.push_back(result_.objective);
+  result_.stretch.push_back(stretch_);
 }
 
 EmResult LbfgsRun::run() {
