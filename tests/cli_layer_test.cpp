@@ -104,7 +104,12 @@ TEST_CASE("layer inspect: layers and tensors, as text and as JSON") {
 
 TEST_CASE("layer: errors are one line with the documented exit code, and nothing is left behind") {
   const Workshop w;
-  prepare(w, 5);
+  MemoryWeights odd = prepare(w, 5);
+  odd.gate[9] = NAN;
+  w.write("nan_gate.safetensors", safetensors_of(mixtral_tensors(odd, 3)));
+  odd = prepare(w, 5);
+  odd.experts[2].w3[5] = -INFINITY;
+  w.write("inf_expert.safetensors", safetensors_of(mixtral_tensors(odd, 3)));
   w.write("narrow.npy", npy_of({1, 2, 3}, 3));
   std::vector<float> bad(64, 1.0f);
   bad[7] = NAN;
@@ -135,6 +140,13 @@ TEST_CASE("layer: errors are one line with the documented exit code, and nothing
   refused("run w.safetensors --layer 3 --input x.npy -o x.npy", 64, "x.npy");
   refused("run w.safetensors --input x.npy -o y.npy", 65, "layers in the file: 3");
   refused("run cut.safetensors --layer 3 --input x.npy -o y.npy", 65, "cut.safetensors");
+  refused(
+      "run nan_gate.safetensors --layer 3 --input x.npy -o y.npy", 65,
+      "nan_gate.safetensors: tensor 'model.layers.3.block_sparse_moe.gate.weight' has a weight that is NaN");
+  for (const std::string type : {"f32", "bf16", "int8"})
+    refused(
+        "run inf_expert.safetensors --layer 3 --input x.npy -o y.npy --dtype " + type, 65,
+        "inf_expert.safetensors: tensor 'model.layers.3.block_sparse_moe.experts.2.w3.weight' has a weight");
   refused(run + "narrow.npy", 65, "takes 64");
   refused(run + "nan.npy", 65, "column 7");
   refused(run + "huge.npy", 65, "float32");

@@ -19,7 +19,8 @@ struct TensorNames {
   bool empty() const { return gate.empty() && experts.empty(); }
 };
 
-/// Weights of one layer of a safetensors file, read where they lie.
+/// Weights of one layer of a safetensors file, read where they lie. Reading one that is not finite in float32
+/// throws Errc::data, naming file and tensor.
 class CheckpointLayer final : public LayerWeights {
  public:
   /// `activation` unset: silu for glu, relu for mlp experts. Errors: Errc::model_format, naming the tensors

@@ -1,6 +1,7 @@
 #include "moekit/checkpoint.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <set>
 
 #include "csv/message.hpp"
@@ -19,6 +20,18 @@ std::string shape_text(const TensorInfo& t) {
 
 bool is_floating(const TensorInfo& t) {
   return t.dtype == "F32" || t.dtype == "BF16" || t.dtype == "F16" || t.dtype == "F64";
+}
+
+/// A weight that is no number would show in the results alone, as if the input were at fault.
+void check_finite(const Safetensors& file, const TensorInfo& t, const float* values, std::size_t count) {
+  constexpr std::uint32_t kExponent = 0x7f800000u;  // all ones: NaN or infinite
+  std::uint32_t most = 0;
+  for (std::size_t i = 0; i < count; ++i)
+    most = std::max(most, std::bit_cast<std::uint32_t>(values[i]) & kExponent);
+  if (most == kExponent)
+    throw Error(Errc::data, file.files()[t.file] + ": tensor '" + csv::shown(t.name) +
+                                "' has a weight that is NaN, infinite or too large for float32; take another "
+                                "copy, or export the weights again");
 }
 
 }  // namespace
@@ -212,6 +225,7 @@ const std::string& CheckpointLayer::dtype() const { return experts_.front().w2.t
 
 void CheckpointLayer::gate_rows(std::size_t first, std::size_t count, float* out) const {
   file_.read(*gate_, first * shape_.inputs, count * shape_.inputs, out);
+  check_finite(file_, *gate_, out, count * shape_.inputs);
 }
 
 void CheckpointLayer::expert_rows(std::size_t expert, ExpertMatrix matrix, std::size_t first,
@@ -221,12 +235,16 @@ void CheckpointLayer::expert_rows(std::size_t expert, ExpertMatrix matrix, std::
   const Place& from = last ? e.w2 : matrix == ExpertMatrix::w1 ? e.w1 : e.w3;
   const std::size_t rows = last ? shape_.outputs : shape_.hidden,
                     inner = last ? shape_.last_inner() : shape_.inputs;
-  if (!from.transposed) return file_.read(*from.tensor, from.first + first * inner, count * inner, out);
-  std::vector<float> column(count);
-  for (std::size_t i = 0; i < inner; ++i) {
-    file_.read(*from.tensor, from.first + i * rows + first, count, column.data());
-    for (std::size_t r = 0; r < count; ++r) out[r * inner + i] = column[r];
+  if (!from.transposed) {
+    file_.read(*from.tensor, from.first + first * inner, count * inner, out);
+  } else {
+    std::vector<float> column(count);
+    for (std::size_t i = 0; i < inner; ++i) {
+      file_.read(*from.tensor, from.first + i * rows + first, count, column.data());
+      for (std::size_t r = 0; r < count; ++r) out[r * inner + i] = column[r];
+    }
   }
+  check_finite(file_, *from.tensor, out, count * inner);
 }
 
 void CheckpointLayer::done(std::size_t expert) const {
