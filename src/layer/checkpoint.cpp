@@ -24,11 +24,12 @@ bool is_floating(const TensorInfo& t) {
 
 /// A weight that is no number would show in the results alone, as if the input were at fault.
 void check_finite(const Safetensors& file, const TensorInfo& t, const float* values, std::size_t count) {
-  constexpr std::uint32_t kExponent = 0x7f800000u;  // all ones: NaN or infinite
-  std::uint32_t most = 0;
+  // One more carries an exponent of ones, that of NaN and infinity, into the sign.
+  constexpr std::uint32_t kExponent = 0x7f800000u, kOne = 0x00800000u;
+  std::uint32_t carried = 0;
   for (std::size_t i = 0; i < count; ++i)
-    most = std::max(most, std::bit_cast<std::uint32_t>(values[i]) & kExponent);
-  if (most == kExponent)
+    carried |= (std::bit_cast<std::uint32_t>(values[i]) & kExponent) + kOne;
+  if (carried >> 31)
     throw Error(Errc::data, file.files()[t.file] + ": tensor '" + csv::shown(t.name) +
                                 "' has a weight that is NaN, infinite or too large for float32; take another "
                                 "copy, or export the weights again");
