@@ -168,6 +168,50 @@ TEST_CASE("validation rows stop the fit and keep the best epoch") {
   CHECK(score(model, held.source).nll <= score(fit(rows.schema, rows.source, o), held.source).nll);
 }
 
+TEST_CASE("behind a log link descent begins at the level of the counts, offsets and all") {
+  constexpr uword n = 400;
+  Columns c = piecewise(n, 1, 1, 2);
+  Rows rows = to_rows(c);
+  Rng rng(4, 4);
+  BlockData block = rows.source.data(0);
+  for (uword i = 0; i < n; ++i) {
+    block.offset.push_back(i % 2 ? 3 : 5);
+    const double mean = 8 * std::exp(block.offset[i] + 0.1 * c.x(i, 0));
+    block.target[i] = std::round(mean + std::sqrt(mean) * rng.normal());
+  }
+  rows.source = MemorySource();
+  rows.source.push(std::move(block));
+  rows.schema.target.task = Task::count;
+  rows.schema.offset = "o";
+  measure(rows.schema, rows.source);
+  for (const std::string family : {"poisson", "negative-binomial"}) {
+    FitOptions o = options(1, 0, 1);
+    o.family = family;
+    const double exact = fit(rows.schema, rows.source, o).provenance.log_likelihood;
+    o = batches(2, Method::adam, 60);
+    o.family = family;
+    o.gradient.learning_rate = 0.02;
+    const Provenance adam = fit(rows.schema, rows.source, o).provenance;
+    CAPTURE(family);
+    CHECK(adam.log_likelihood > exact - 0.3 * n);
+    CHECK(adam.notes.empty());
+  }
+}
+
+TEST_CASE("epochs that ran out are a limit, and a fit that diverged is said to have") {
+  const Rows rows = to_rows(piecewise(400, 2, 2, 3));
+  FitOptions o = batches(2, Method::adam, 20);
+  const Provenance good = fit(rows.schema, rows.source, o).provenance;
+  CHECK(good.status == "iteration_limit");
+  CHECK(good.notes.empty());
+  o.gradient.cosine = false;
+  o.gradient.learning_rate = 5;
+  const Provenance bad = fit(rows.schema, rows.source, o).provenance;
+  CHECK(bad.status == "iteration_limit");
+  REQUIRE(bad.notes.size() == 1);
+  CHECK(bad.notes[0].find("worse than one constant expert") != std::string::npos);
+}
+
 TEST_CASE("balancing keeps experts busy, and switched off it is seen what it was for") {
   const Rows rows = to_rows(piecewise(4000, 4, 6, 5));
   FitOptions o = batches(16, Method::adam, 12);

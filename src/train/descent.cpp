@@ -324,8 +324,6 @@ EmResult Descent::run() {
     m_ = std::move(best_);
     result_.notes.push_back("the parameters are those after epoch " + std::to_string(best_epoch_) + " of " +
                             std::to_string(result_.passes) + ", the best on the held-out rows");
-  } else if (result_.status == EmResult::Status::iteration_limit && std::isfinite(result_.trace.back())) {
-    result_.status = EmResult::Status::converged;  // the schedule has run its course
   }
   finish();
   return std::move(result_);

@@ -7,6 +7,7 @@
 #include "moekit/error.hpp"
 #include "train/arrange.hpp"
 #include "train/grow.hpp"
+#include "train/level.hpp"
 #include "train/outliers.hpp"
 #include "train/starts.hpp"
 
@@ -294,13 +295,19 @@ std::vector<Candidate> short_then_best(const SearchTask& task, const Mixture& pr
 std::vector<Candidate> descend(const SearchTask& task, const Mixture& prototype, Progress& progress) {
   std::vector<Candidate> all(static_cast<std::size_t>(std::max(1, task.options.restarts)),
                              Candidate{{}, prototype, {}});
+  const Mixture constant = constant_expert(task, prototype);
   for (std::size_t i = 0; i < all.size() && !progress.stopped(); ++i) {
     Candidate& c = all[i];
     c.start.kind = "random weights";
     random_weights(c.mixture, task.options.seed, i);
+    add_level(c.mixture, constant);
     run(c, task, task.source, task.compute, 0, progress.watch(static_cast<int>(i)));
     c.start.finished = true;
-    if (!std::isfinite(c.result.objective)) refuse(c, "not a number");
+    if (!std::isfinite(c.result.objective)) {
+      refuse(c, "not a number");
+    } else if (const std::string note = note_of_descent(c, constant, task); !note.empty()) {
+      c.result.notes.push_back(note);
+    }
   }
   return all;
 }
