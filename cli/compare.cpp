@@ -143,7 +143,7 @@ int run_compare(const CompareArgs& args, Console& console) {
     throw Error(Errc::usage,
                 "compare reads the data twice, side by side; give a file instead of standard input");
   const auto open = [&](const Model& model) {
-    RowOptions options = row_options(args.reading, model.schema);
+    RowOptions options = row_options(args.reading, model);
     options.need_target = true;
     options.skip_rows_without_target = true;
     return RowReader(args.data, model.schema, options);

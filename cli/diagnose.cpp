@@ -98,7 +98,7 @@ class Groups {
 
 int run_diagnose(const DiagnoseArgs& args, const Common& common, Console& console) {
   const Model model = load_model(args.model);
-  RowOptions options = row_options(args.reading, model.schema);
+  RowOptions options = row_options(args.reading, model);
   options.id = column_names(args.id, args.data, options.format.value_or(model.schema.format));
   const Groups groups(args, model, options);
   if (!args.label.empty()) {

@@ -22,7 +22,7 @@ struct EvaluateArgs {
 
 int run_evaluate(const EvaluateArgs& args, const Common& common, Console& console) {
   const Model model = load_model(args.model);
-  RowOptions options = row_options(args.reading, model.schema);
+  RowOptions options = row_options(args.reading, model);
   options.need_target = true;
   options.skip_rows_without_target = true;
   RowReader reader(args.data, model.schema, options);

@@ -138,7 +138,9 @@ BlockData find_row(RowReader& reader, const ExplainArgs& args, uword& at) {
 
 int run_explain(const ExplainArgs& args, Console& console) {
   const Model model = load_model(args.model);
-  RowReader reader(args.data, model.schema, row_options(args.reading, model.schema));
+  RowOptions options = row_options(args.reading, model);
+  options.positive_target = false;  // the target is not looked at
+  RowReader reader(args.data, model.schema, options);
   for (const std::string& note : reader.notes()) console.note(note);
   uword at = 0;
   const BlockData block = find_row(reader, args, at);

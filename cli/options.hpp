@@ -89,7 +89,7 @@ CsvFormat csv_format(const FormatArgs& args);
 /// Only what was set replaces the model's; none when nothing was set.
 std::optional<CsvFormat> format_for(const FormatArgs& args, const CsvFormat& of_model);
 /// How RowReader is to read for a model.
-RowOptions row_options(const ReadingArgs& args, const Schema& schema);
+RowOptions row_options(const ReadingArgs& args, const Model& model);
 /// Most bytes for the rows of a file: --memory, or for block files 3/4 of the machine's. 0: any.
 std::uint64_t memory_for_rows(const std::string& memory, const std::string& path);
 ReadOptions read_options(const FitArgs& args);

@@ -48,7 +48,8 @@ int run_predict(const PredictArgs& args, const Common& common, Console& console)
 
   Model model = load_model(args.model);
   if (args.top_k) set_top_k(*args.top_k, model);
-  RowOptions options = row_options(args.reading, model.schema);
+  RowOptions options = row_options(args.reading, model);
+  if (!args.density) options.positive_target = false;  // the target is not looked at
   options.id = column_names(args.id, args.data, options.format.value_or(model.schema.format));
   RowReader reader(args.data, model.schema, options);
   const PredictionRows table(model, columns, reader.carried());

@@ -21,7 +21,7 @@ struct ReportArgs {
 
 int run_report(const ReportArgs& args, const Common& common, Console& console) {
   const Model model = load_model(args.model);
-  RowOptions options = row_options(args.reading, model.schema);
+  RowOptions options = row_options(args.reading, model);
   options.id = column_names(args.id, args.data, options.format.value_or(model.schema.format));
   RowReader reader(args.data, model.schema, options);
   for (const std::string& note : reader.notes()) console.note(note);

@@ -111,10 +111,11 @@ std::optional<CsvFormat> format_for(const FormatArgs& args, const CsvFormat& of_
   return format;
 }
 
-RowOptions row_options(const ReadingArgs& args, const Schema& schema) {
+RowOptions row_options(const ReadingArgs& args, const Model& model) {
   RowOptions options;
   options.allow_missing_columns = args.allow_missing_columns;
-  options.format = format_for(args.format, schema.format);
+  options.format = format_for(args.format, model.schema.format);
+  options.positive_target = model.family == "gamma";
   return options;
 }
 

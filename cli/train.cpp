@@ -6,6 +6,7 @@
 #include "app.hpp"
 #include "checkpointing.hpp"
 #include "fit_report.hpp"
+#include "moekit/diagnose.hpp"
 #include "moekit/error.hpp"
 #include "moekit/held_rows.hpp"
 #include "moekit/model_io.hpp"
@@ -42,12 +43,14 @@ struct HeldOut {
 /// Read before the fit, so that a bad file is not found out afterwards. It may take what the table leaves of
 /// --memory.
 std::unique_ptr<const Source> read_validation(const TrainArgs& args, const Table& table,
-                                              const Compute& compute, Console& console) {
+                                              const FitOptions& options, const Compute& compute,
+                                              Console& console) {
   const std::string& path = args.validation;
   std::uint64_t memory = memory_for_rows(args.fit.memory, path);
   // 0 would be any.
   if (memory > 0) memory -= std::min(bytes_of(table.source), memory - 1);
-  HeldRows held = read_held_rows(path, table.schema, memory, compute);
+  HeldRows held =
+      read_held_rows(path, table.schema, memory, compute, family_of(options, table.schema) == "gamma");
   for (const std::string& note : held.notes) console.note(path + ": " + note);
   if (held.rows->rows() == 0)
     throw Error(Errc::data, path + ": no row with a target; give another validation file");
@@ -123,14 +126,21 @@ void check_on_file(const TrainArgs& args, const FitOptions& options, double frac
 void add_standard_errors(const TrainArgs& args, const Table& table, const FitOptions& options, Model& model,
                          const Compute& compute, Console& console) {
   const ErrorChoice choice = parse_error_choice(args.standard_errors);
+  const auto leave_out = [&](const std::string& why) {
+    if (choice.automatic && !coefficients(model).empty())
+      model.provenance.notes.push_back("standard errors were left out: " + why);
+  };
   // Laplace's approximation and the sandwich need derivatives, which an L1 penalty lacks where coefficients
   // are 0.
-  if (options.lasso > 0 && choice.automatic) return;
+  if (options.lasso > 0 && choice.automatic)
+    return leave_out("under --lasso there is only the bootstrap; --standard-errors bootstrap asks for it");
   // They suppose the optimum of a likelihood that is smooth: not the end of a schedule, nor picks that jump.
   const bool smooth_optimum = options.hidden.empty() && !gate_traits(options.gate).network &&
                               options.top_k == 0 && options.gradient.loss == Loss::likelihood &&
                               (options.method == Method::em || options.method == Method::lbfgs);
-  if (!smooth_optimum && (choice.automatic || choice.kind == ErrorKind::none)) return;
+  if (!smooth_optimum && (choice.automatic || choice.kind == ErrorKind::none))
+    return leave_out(
+        "they are of linear experts and gates at an optimum (--fit em or lbfgs, all experts, likelihood)");
   if (!smooth_optimum)
     throw Error(Errc::usage,
                 "--standard-errors are of linear experts and gates at an optimum (--fit em or lbfgs, all "
@@ -176,7 +186,8 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
         std::make_unique<MemorySource>(hold_out(fraction, "--validation", common, compute, table, options));
   if (args.conformal > 0)
     calibration = hold_out(args.conformal, "--conformal", common, compute, table, options);
-  if (fraction == 0 && !args.validation.empty()) held.rows = read_validation(args, table, compute, console);
+  if (fraction == 0 && !args.validation.empty())
+    held.rows = read_validation(args, table, options, compute, console);
   if (args.dry_run) {
     console.print("dry run: everything can be read, nothing was fitted\n");
     return 0;

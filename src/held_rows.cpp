@@ -9,8 +9,9 @@ namespace moekit {
 
 namespace {
 
-RowOptions held_options() {
+RowOptions held_options(bool positive_target) {
   RowOptions options;
+  options.positive_target = positive_target;
   options.need_target = true;
   options.skip_rows_without_target = true;
   return options;
@@ -29,11 +30,12 @@ bool fits(const blocks::BlockRows& stored, const Schema& schema, std::uint64_t m
   return stored.stored()->rows() * columns * sizeof(double) <= memory;
 }
 
-HeldRows on_file(std::unique_ptr<blocks::BlockRows> stored, const Schema& schema, const Compute& compute) {
+HeldRows on_file(std::unique_ptr<blocks::BlockRows> stored, const Schema& schema, const RowOptions& options,
+                 const Compute& compute) {
   HeldRows held;
   std::vector<std::uint32_t> used;
   {
-    const csv::RowFiller filler(*stored, schema, held_options());
+    const csv::RowFiller filler(*stored, schema, options);
     held.notes = filler.notes;
     csv::for_each_piece(*stored, filler.uses(), compute,
                         [&](const csv::RawRows&, const csv::ParsedRows& rows) -> csv::Deliver {
@@ -44,23 +46,24 @@ HeldRows on_file(std::unique_ptr<blocks::BlockRows> stored, const Schema& schema
                           };
                         });
   }
-  held.rows = std::make_unique<blocks::StreamSource>(std::move(stored), schema, used, held_options());
+  held.rows = std::make_unique<blocks::StreamSource>(std::move(stored), schema, used, options);
   return held;
 }
 
 }  // namespace
 
 HeldRows read_held_rows(const std::string& path, const Schema& schema, std::uint64_t memory,
-                        const Compute& compute) {
+                        const Compute& compute, bool positive_target) {
+  const RowOptions options = held_options(positive_target);
   if (memory > 0) {
     if (auto stored = blocks::open_block_rows(path, nullptr, schema.format.missing)) {
       Compute local;  // every rank reads its own
       local.threads = compute.threads;
-      if (!fits(*stored, schema, memory)) return on_file(std::move(stored), schema, local);
+      if (!fits(*stored, schema, memory)) return on_file(std::move(stored), schema, options, local);
       memory = 0;
     }
   }
-  RowReader reader(path, schema, held_options());
+  RowReader reader(path, schema, options);
   auto rows = std::make_unique<MemorySource>();
   std::uint64_t kept = 0;
   for (BlockData block; reader.next(block); block = {}) {

@@ -249,6 +249,43 @@ TEST_CASE("values that make no sense: exit code 64 and one line") {
   CHECK(one_error_line(dry));
 }
 
+TEST_CASE("a note says why a fit has no standard errors, unless none are asked for") {
+  const Workshop w;
+  write_table(w);
+  const auto left_out = [&](const std::string& options) {
+    good(w, "train t.csv " + kPositive + kQuick + options + " -o m.moe");
+    std::string text;
+    const auto json = inspected(w);
+    for (const std::string note : json["notes"])
+      if (has(note, "standard errors were left out")) text += note;
+    return text;
+  };
+  CHECK(has(left_out(" --lasso 1"), "--standard-errors bootstrap asks for it"));
+  CHECK(has(left_out(" --gate mlp:3 --fit lbfgs"), "linear experts and gates at an optimum"));
+  CHECK(left_out(" --lasso 1 --standard-errors none") == "");
+  CHECK(left_out("") == "");
+}
+
+TEST_CASE("gamma experts refuse targets of 0 and less wherever the target is looked at") {
+  const Workshop w;
+  write_table(w);
+  const std::string family = kPositive + " --family gamma" + kQuick;
+  good(w, "train t.csv " + family + " -o m.moe");
+  w.write("zero.csv", "x,z,v\n0,0,1\n0,0,0\n");
+  for (const std::string command :
+       {"evaluate m.moe zero.csv", "predict m.moe zero.csv --density", "diagnose m.moe zero.csv -o d",
+        "report m.moe zero.csv -o r.html", "compare m.moe m.moe zero.csv"}) {
+    CAPTURE(command);
+    const Ran ran = w.run(command);
+    CHECK(ran.code == 65);
+    CHECK(one_error_line(ran));
+    CHECK(ran.err.find("zero.csv:3: column 'v': the target is not above 0") != std::string::npos);
+  }
+  refused(w, family + " --validation zero.csv", "zero.csv:3", 65);
+  CHECK(lines_of(good(w, "predict m.moe zero.csv").out).size() == 3);
+  good(w, "explain m.moe zero.csv --row 2");
+}
+
 TEST_CASE("cv names the task") {
   const Workshop w;
   write_table(w);

@@ -50,6 +50,7 @@ struct RowOptions {
   bool need_target = false;            ///< evaluate: a lacking target column is an error
   bool skip_rows_without_target = false;
   bool skip_rows_without_weight = false;  ///< rows of weight 0, as in training
+  bool positive_target = false;           ///< a target of 0 or less is an error, as gamma experts want it
   std::optional<CsvFormat> format;        ///< none: the model's (its separator only if the header agrees)
   std::vector<std::string> id;            ///< carried columns instead of the model's, if not empty
   std::vector<std::string> carry;         ///< further carried columns, after the ids

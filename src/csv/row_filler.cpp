@@ -213,12 +213,13 @@ void RowFiller::check_row(const ParsedRows& rows, uword row, const BlockData& bl
                                               : "a negative weight; a weight is 0 or more");
   if (offset_ != kNoColumn && std::isnan(block.offset[row]))
     refuse_here(rows, row, offset_, "no value; every row needs an offset");
-  if (schema_.target.task != Task::count) return;
   for (std::size_t j = 0; j < targets_.size(); ++j) {
     const double y = block.target[j * block.rows + row];
-    if (y < 0 || (!std::isnan(y) && y != std::floor(y)))
+    if (schema_.target.task == Task::count && (y < 0 || (!std::isnan(y) && y != std::floor(y))))
       refuse_here(rows, row, targets_[j],
                   "the target is not a count (0, 1, 2, ...); the model predicts counts");
+    if (options_.positive_target && y <= 0)
+      refuse_here(rows, row, targets_[j], "the target is not above 0, as gamma experts need it");
   }
 }
 
@@ -251,7 +252,8 @@ void RowFiller::keep_rows(const std::vector<uword>& kept, BlockData& block) cons
 RowFiller::Findings RowFiller::fill(const ParsedRows& rows, BlockData& block) const {
   Findings findings;
   take_numbers(rows, block);
-  const bool checks = has_weights() || offset_ != kNoColumn || schema_.target.task == Task::count;
+  const bool checks =
+      has_weights() || offset_ != kNoColumn || schema_.target.task == Task::count || options_.positive_target;
   const bool skips = options_.skip_rows_without_target || options_.skip_rows_without_weight;
   if (rows.cells.empty() && !checks && !skips && carried_columns_.empty()) return findings;
   std::vector<uword> kept;
