@@ -135,8 +135,10 @@ void add_standard_errors(const TrainArgs& args, const Table& table, const FitOpt
   if (options.lasso > 0 && choice.automatic)
     return leave_out("under --lasso there is only the bootstrap; --standard-errors bootstrap asks for it");
   // They suppose the optimum of a likelihood that is smooth: not the end of a schedule, nor picks that jump.
+  const Mixture& first = model.members.front();
   const bool smooth_optimum = options.hidden.empty() && !gate_traits(options.gate).network &&
-                              options.top_k == 0 && options.gradient.loss == Loss::likelihood &&
+                              !first.routing.active(first.count()) &&
+                              options.gradient.loss == Loss::likelihood &&
                               (options.method == Method::em || options.method == Method::lbfgs);
   if (!smooth_optimum && (choice.automatic || choice.kind == ErrorKind::none))
     return leave_out(

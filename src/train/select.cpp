@@ -99,19 +99,20 @@ std::vector<Candidate> short_runs(const SearchTask& task, const Mixture& prototy
   const bool hierarchy = gate_traits(prototype.gate->name()).hierarchy;
   const bool drawn = prototype.count() > 1 && task.options.initial_region.empty() && closed(prototype);
   const StartData data = drawn ? start_data(prototype, task.schema, rows) : StartData{};
-  std::vector<Candidate> all(kinds.size(), Candidate{{}, prototype, {}});
+  // Picks of a gate that knows nothing yet would keep experts from their rows: routing begins when it does.
+  Mixture dense = prototype;
+  dense.routing = RoutingRule{};
+  std::vector<Candidate> all(kinds.size(), Candidate{{}, dense, {}});
   for_each_start(all.size(), rows.rows(), task.compute, [&](std::size_t i, const Compute& own) {
     Candidate& c = all[i];
     c.start.kind = kinds[i];
-    // Picks of a gate that knows nothing yet would keep experts from their rows: routing begins when it does.
-    c.mixture.routing = RoutingRule{};
     const Watch watch = progress.watch(static_cast<int>(i));
     if (kinds[i] == "random weights") {
       random_weights(c.mixture, task.options.seed, i);
     } else if (kinds[i] == "growth path") {
       c.mixture = *task.grown;
     } else if (kinds[i] == "grown") {
-      Grower grower(task, prototype, rows, own, i, watch);
+      Grower grower(task, dense, rows, own, i, watch);
       grower.grow_to(prototype.count());
       grower.improve();
       c.mixture = grower.mixture();
