@@ -70,6 +70,10 @@ void check_routing(const FitOptions& o, const Problem& problem) {
         "--top-k 1 leaves the gate nothing to learn from, as its one weight is 1; train with --top-k 2 and "
         "give predict --top-k 1");
   if (o.grow && routed(o)) problem("--top-k needs a number of experts, not --experts auto");
+  if (routed(o) && o.top_k < o.experts && o.gate == "constant")
+    problem(
+        "--gate constant is the same at every row, so --top-k would pick the same experts everywhere; "
+        "give another --gate, or leave --top-k out");
   if (o.gate_score == RoutingRule::Score::sigmoid && !scores)
     problem("--gate-score sigmoid needs a gate with scores: --gate softmax or mlp:H");
   if (o.gate_score != RoutingRule::Score::softmax && !routed(o))
