@@ -7,6 +7,7 @@
 #include "equations.hpp"
 #include "metrics_text.hpp"
 #include "prediction_rows.hpp"
+#include "spread.hpp"
 #include "text.hpp"
 #include "types_found.hpp"
 
@@ -28,6 +29,13 @@ Json coverage_json(const Metrics& metrics) {
   if (metrics.targets.empty()) json["coverage_90"] = json_number(metrics.coverage_90);
   for (const Metrics& each : metrics.targets) json[each.target] = coverage_json(each);
   return json;
+}
+
+/// What the family has beside or instead of a noise in units of the target.
+std::vector<Spread> further_spreads(const Model& model, uword j) {
+  std::vector<Spread> all = spreads(model, j);
+  std::erase_if(all, [](const Spread& spread) { return spread.key == "sd"; });
+  return all;
 }
 
 /// The columns in which a region differs most from the rest.
@@ -110,9 +118,13 @@ std::string experts_csv(const Model& model, const Diagnosis& d) {
     for (const std::string& label : model.schema.target.labels) out.text("share_" + label);
     out.text("error_rate");
   }
-  for (uword j = 0; !classes && j < model.schema.targets(); ++j)
-    for (const char* name : {"target_mean", "target_sd", "noise", "rmse"})
-      out.text(name + target_suffix(model.schema, j));
+  std::vector<std::vector<Spread>> further;  // of each target
+  for (uword j = 0; !classes && j < model.schema.targets(); ++j) {
+    const std::string of = target_suffix(model.schema, j);
+    for (const char* name : {"target_mean", "target_sd", "noise", "rmse"}) out.text(name + of);
+    further.push_back(further_spreads(model, j));
+    for (const Spread& spread : further.back()) out.text(spread.key + of);
+  }
   out.end_row();
   for (std::size_t k = 0; k < d.regions.size(); ++k) {
     const Region& r = d.regions[k];
@@ -124,8 +136,11 @@ std::string experts_csv(const Model& model, const Diagnosis& d) {
         out.number(c < r.class_shares.size() ? known(r.class_shares[c]) : NAN);
       out.number(known(r.targets[0].error));
     } else {
-      for (const RegionTarget& t : r.targets)
+      for (std::size_t j = 0; j < r.targets.size(); ++j) {
+        const RegionTarget& t = r.targets[j];
         out.number(known(t.mean)).number(known(t.sd)).number(t.noise).number(known(t.error));
+        for (const Spread& spread : further[j]) out.number(spread.of_expert[k]);
+      }
     }
     out.end_row();
   }
@@ -277,11 +292,14 @@ std::string regions_table(const Model& model, const Diagnosis& d, std::size_t ro
   const bool blocks = output_blocks();
   double largest = 0;
   for (const Region& r : d.regions) largest = std::max(largest, r.share);
+  std::vector<std::vector<Spread>> all;  // of each target
   for (uword j = 0; !classes && j < model.schema.targets(); ++j) {
     const std::string of =
         model.schema.targets() > 1 ? shorten(model.schema.target_at(j).name, 12) + " " : "";
     if (d.has_target) table.column(of + "mean", right);
-    table.column("noise", right);
+    all.push_back(spreads(model, j));
+    for (const Spread& spread : all.back())
+      table.column(spread.key == "sd" ? "noise" : spread.heading, right);
     if (d.has_target) table.column("rmse", right);
   }
   if (d.has_target && classes) table.column("error", right);
@@ -291,11 +309,10 @@ std::string regions_table(const Model& model, const Diagnosis& d, std::size_t ro
     std::vector<std::string> cells = {std::to_string(k + 1), percent(r.share),
                                       bar(r.share, largest, kBarWidth, blocks),
                                       brief_amount(r.effective_rows)};
-    for (const RegionTarget& t : r.targets) {
-      if (classes) break;
-      if (d.has_target) cells.push_back(brief(t.mean, 4));
-      cells.push_back(brief(t.noise, 4));
-      if (d.has_target) cells.push_back(brief(t.error, 4));
+    for (std::size_t j = 0; j < all.size(); ++j) {
+      if (d.has_target) cells.push_back(brief(r.targets[j].mean, 4));
+      for (const Spread& spread : all[j]) cells.push_back(brief(spread.of_expert[k], 4));
+      if (d.has_target) cells.push_back(brief(r.targets[j].error, 4));
     }
     if (d.has_target && classes) cells.push_back(percent(r.targets[0].error));
     if (room > 0) cells.push_back(shorten(where_text(d, k), room));

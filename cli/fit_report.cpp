@@ -5,6 +5,7 @@
 
 #include "metrics_text.hpp"
 #include "moekit/standard_errors.hpp"
+#include "spread.hpp"
 #include "types_found.hpp"
 
 namespace moekit::cli {
@@ -114,12 +115,10 @@ Json fit_report_json(const FitRecord& record) {
   for (const auto& [name, value] : p.options) json["options"][name] = value;
   json["columns"] = types_json(model.schema);
   json["share"] = number_list(mixture.share);
-  if (model.schema.target.task != Task::classification) {
-    Json sd = Json::array();
-    for (uword k = 0; k < mixture.count(); ++k)
-      sd.push_back(json_number(mixture.experts->noise(k) * model.schema.target.sd));
-    json["sd"] = std::move(sd);
-  }
+  // Behind a log link there is no one sd: null.
+  if (model.schema.target.task != Task::classification)
+    json["sd"] = number_list(std::vector<double>(mixture.count(), std::nan("")));
+  for (const Spread& spread : spreads(model, 0)) json[spread.key] = number_list(spread.of_expert);
   const StandardErrors& errors = model.standard_errors;
   json["standard_errors"] = nullptr;
   if (errors.kind != ErrorKind::none)
@@ -142,25 +141,24 @@ Json fit_report_json(const FitRecord& record) {
 
 std::string experts_text(const Model& model, std::size_t most, bool blocks) {
   const Mixture& mixture = model.members.front();
-  const bool spread = model.schema.target.task == Task::regression;
   TextTable table;
   table.column("expert", TextTable::Align::right);
   table.column("share", TextTable::Align::right);
   table.column("");
   table.column("rows", TextTable::Align::right);
   const double largest = mixture.share.empty() ? 0 : *std::ranges::max_element(mixture.share);
-  std::vector<Value<ExpertFamily>> experts;  // of each target
-  for (uword j = 0; spread && j < model.schema.targets(); ++j) {
-    experts.emplace_back(mixture.experts->marginal(j));
-    const std::string name = shorten(model.schema.target_at(j).name, 16);
-    table.column(model.schema.targets() > 1 ? "sd " + name : "sd", TextTable::Align::right);
-  }
+  std::vector<Spread> all;
+  for (uword j = 0; j < model.schema.targets(); ++j)
+    for (Spread& spread : spreads(model, j)) {
+      const std::string name = shorten(model.schema.target_at(j).name, 16);
+      table.column(spread.heading + (model.schema.targets() > 1 ? " " + name : ""), TextTable::Align::right);
+      all.push_back(std::move(spread));
+    }
   for (uword k = 0; k < mixture.count() && k < most; ++k) {
     std::vector<std::string> cells = {std::to_string(k + 1), percent(mixture.share[k]),
                                       bar(mixture.share[k], largest, kBarWidth, blocks),
                                       brief_amount(mixture.share[k] * model.schema.total_weight)};
-    for (uword j = 0; j < experts.size(); ++j)
-      cells.push_back(brief(experts[j]->noise(k) * model.schema.target_at(j).sd, 4));
+    for (const Spread& spread : all) cells.push_back(brief(spread.of_expert[k], 4));
     table.row(std::move(cells));
   }
   std::string text = table.text(2);

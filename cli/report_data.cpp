@@ -8,6 +8,7 @@
 #include "report_json.hpp"
 #include "report_model.hpp"
 #include "report_slices.hpp"
+#include "spread.hpp"
 #include "svg.hpp"
 #include "text.hpp"
 
@@ -113,6 +114,8 @@ Json typical_json(const Schema& schema, const Region& region) {
 
 Json regions_json(const Model& model, const Diagnosis& d) {
   Json out = Json::array();
+  std::vector<std::vector<Spread>> spread_of;
+  for (uword j = 0; j < model.schema.targets(); ++j) spread_of.push_back(spreads(model, j));
   for (std::size_t k = 0; k < std::min(kRegionsListed, d.regions.size()); ++k) {
     const Region& r = d.regions[k];
     Json entry = {{"region", k + 1},
@@ -128,7 +131,8 @@ Json regions_json(const Model& model, const Diagnosis& d) {
         of["mean"] = json_number(t.mean);
         of["sd"] = json_number(t.sd);
       }
-      if (!classifies(model)) of["noise"] = json_number(t.noise);
+      for (const Spread& spread : spread_of[j])
+        of[spread.key == "sd" ? "noise" : spread.key] = json_number(spread.of_expert[k]);
       if (d.has_target) of["error"] = json_number(t.error);
       targets.push_back(std::move(of));
     }

@@ -334,7 +334,7 @@ Diagnosis Diagnoser::diagnosis(const Compute& compute) const {
       RegionTarget t;
       if (!classes && sums.known > 0) t.mean = unit.user(of.moments.mean);
       t.sd = unit.sd * of.moments.sd();
-      t.noise = unit.sd * experts[j]->noise(k);
+      if (!family_traits(model_.family).log_link) t.noise = unit.sd * experts[j]->noise(k);
       const double error = share_of(of.error, sums.known);
       t.error = classes ? error : unit.sd * std::sqrt(error);
       r.targets.push_back(t);

@@ -295,3 +295,45 @@ TEST_CASE("cv names the task") {
                               .out);
   CHECK(cv["task"] == "count");
 }
+
+TEST_CASE("every family shows what it has: sd, degrees of freedom, coefficient of variation, dispersion") {
+  const Workshop w;
+  write_table(w);
+  struct Case {
+    std::string options, key, heading;
+    bool sd;
+  };
+  for (const Case& c :
+       {Case{kPositive + " --family gaussian", "", "sd", true},
+        Case{kPositive + " --family student-t --noise linear", "degrees_of_freedom", "sd df", true},
+        Case{kPositive + " --family gamma --noise linear", "coefficient_of_variation", "cv", false},
+        Case{kCount + " --family negative-binomial --offset exposure", "dispersion", "dispersion", false},
+        Case{kCount + " --family poisson --offset exposure", "", "", false}}) {
+    CAPTURE(c.options);
+    good(w, "train t.csv " + c.options + kQuick + " -o m.moe");
+    const auto json = inspected(w);
+    REQUIRE(json["sd"].size() == 2);
+    CHECK(json["sd"][0].is_number() == c.sd);
+    for (const std::string key : {"degrees_of_freedom", "coefficient_of_variation", "dispersion"})
+      CHECK(json.contains(key) == (key == c.key));
+    const std::string text = good(w, "inspect m.moe").out;
+    std::string heading;
+    for (const std::string& line : lines_of(text))
+      if (line.starts_with("  expert ") && has(line, "share")) heading = line;
+    std::string words;
+    for (const std::string word : {"sd", "df", "cv", "dispersion"})
+      if (has(heading, "  " + word)) words += (words.empty() ? "" : " ") + std::string(word);
+    CHECK(words == c.heading);
+    good(w, "diagnose m.moe t.csv -q -o d");
+    const std::vector<std::string> rows = lines_of(w.read("d/experts.csv"));
+    const std::vector<std::string> names = cells_of(rows[0]), cells = cells_of(rows[1]);
+    const auto at = [&](const std::string& name) {
+      return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
+    };
+    CHECK(cells[at("noise")].empty() == !c.sd);
+    if (c.key.empty()) continue;
+    REQUIRE(at(c.key) < names.size());
+    CHECK(json[c.key][0].get<double>() > 0);
+    CHECK(std::stod(cells[at(c.key)]) == doctest::Approx(json[c.key][0].get<double>()));
+  }
+}

@@ -71,6 +71,10 @@ function regionFigures(region, index) {
     const parts = [];
     if (of.mean !== undefined) parts.push(`mean ${number(of.mean)}, sd ${number(of.sd)}`);
     if (of.noise !== undefined) parts.push(`noise of the expert ${number(of.noise)}`);
+    if (of.degrees_of_freedom !== undefined) parts.push(`${number(of.degrees_of_freedom)} degrees of freedom`);
+    if (of.coefficient_of_variation !== undefined)
+      parts.push(`coefficient of variation of the expert ${number(of.coefficient_of_variation)}`);
+    if (of.dispersion !== undefined) parts.push(`dispersion of the expert ${number(of.dispersion)}`);
     if (of.error !== undefined) parts.push(classes ? `error rate ${percent(of.error)}` : `RMSE here ${number(of.error)}`);
     const inside = data.calibration.targets?.[j]?.regions[index]?.coverage_90;
     if (inside !== undefined) parts.push(`90 % interval holds ${percent(inside)}`);

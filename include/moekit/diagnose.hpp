@@ -24,7 +24,9 @@ struct RegionColumn {
 /// One target in a region.
 struct RegionTarget {
   double mean = 0, sd = 0;
-  double noise = 0;  ///< the expert's own standard deviation, units of the target
+  /// The expert's own standard deviation, units of the target; NaN behind a log link, where it goes with the
+  /// mean.
+  double noise = std::numeric_limits<double>::quiet_NaN();
   double error = 0;  ///< rmse (or error rate) of the mixture inside the region
 };
 
