@@ -47,7 +47,7 @@ void check_method(const FitOptions& o, const Problem& problem) {
 /// A network of neurons.
 void check_neurons(const FitOptions& o, const Problem& problem) {
   if (!gate_traits(o.gate).product_keys) return;
-  if (!in_batches(o.method)) problem("--gate product-key is trained by --fit adam or sgd");
+  if (o.method != Method::adam) problem("--gate product-key is trained by --fit adam");
   if (!o.hidden.empty()) problem("the experts of --gate product-key are neurons; leave --expert mlp:H out");
   if (o.gradient.loss != Loss::likelihood) problem("--gate product-key has --loss likelihood only");
   if (o.top_k > 0 || o.shared_experts > 0 || o.gate_score != RoutingRule::Score::softmax)
@@ -99,6 +99,8 @@ void check_balance(const FitOptions& o, const Problem& problem) {
   if (train::wants(g, Balance::load) && !g.noisy) problem("--balance load needs --noisy-top-k");
   if ((train::wants(g, Balance::switching) || g.z_loss > 0 || g.noisy) && !scores)
     problem("--balance switch, --z-loss and --noisy-top-k need a gate with scores: --gate softmax or mlp:H");
+  if (g.z_loss > 0 && o.gate_score == RoutingRule::Score::hash)
+    problem("--z-loss needs scores that route; leave --gate-score hash out");
   if (g.z_loss > 0 && !in_batches(o.method)) problem("--z-loss needs --fit adam or sgd");
   if ((g.noisy || g.expert_choice || g.capacity > 0) && (!sparse || !in_batches(o.method)))
     problem("--noisy-top-k, --expert-choice and --capacity need --top-k and --fit adam or sgd");

@@ -208,11 +208,11 @@ TEST_CASE(
 TEST_CASE("report: routed models, networks and product keys") {
   const Workshop w;
   REQUIRE(w.run("simulate --rows 600 --inputs 3 --experts 3 --seed 5 -q -o s.csv").code == 0);
-  const std::string common =
-      "train s.csv --target y --drop region --restarts 1 --max-iterations 5 --epochs 1 -q ";
-  REQUIRE(w.run(common + "--experts 6 --top-k 2 -o k.moe").code == 0);
-  REQUIRE(w.run(common + "--fit adam --expert mlp:3 --gate mlp:3 --experts 3 -o n.moe").code == 0);
-  REQUIRE(w.run(common + "--fit adam --gate product-key --experts 1024 -o p.moe").code == 0);
+  const std::string common = "train s.csv --target y --drop region --restarts 1 -q ",
+                    adam = common + "--fit adam --epochs 1 ";
+  REQUIRE(w.run(common + "--max-iterations 5 --experts 6 --top-k 2 -o k.moe").code == 0);
+  REQUIRE(w.run(adam + "--expert mlp:3 --gate mlp:3 --experts 3 -o n.moe").code == 0);
+  REQUIRE(w.run(adam + "--gate product-key --experts 1024 -o p.moe").code == 0);
   for (const std::string name : {"k", "n", "p"}) {
     CAPTURE(name);
     const Ran ran = w.run("diagnose " + name + ".moe s.csv -o " + name);
