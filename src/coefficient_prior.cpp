@@ -14,6 +14,7 @@ CoefficientPrior::CoefficientPrior(std::vector<uword> groups, uword predictors, 
   precision_.ones(count, predictors);
   effective_.zeros(count, predictors);
   size_.zeros(count, predictors);
+  least_of_.zeros(count, predictors);
 }
 
 void CoefficientPrior::set(const Penalty& penalty) {
@@ -49,14 +50,14 @@ vec CoefficientPrior::step(uword k, const vec& w, const mat& curvature, const ve
   return factor.solve(g);
 }
 
-void CoefficientPrior::refresh(uword k, const vec& w, const vec& variance, double most) {
+/// Squared length and effective number of each group; away: p, from the common vector.
+void CoefficientPrior::measure(uword k, const vec& away, const vec& variance) {
   const uword count = precision_.n_rows;
-  if (count == 0) return;
   vec size(count, arma::fill::zeros), trace(count, arma::fill::zeros), members(count, arma::fill::zeros);
   for (uword j = 0; j < features(); ++j) {
     if (groups_[j] == 0) continue;
     const uword g = groups_[j] - 1;
-    size[g] += (w[j] - common_[j]) * (w[j] - common_[j]);
+    size[g] += away[j] * away[j];
     trace[g] += variance[j];
     members[g] += 1;
   }
@@ -64,9 +65,20 @@ void CoefficientPrior::refresh(uword k, const vec& w, const vec& variance, doubl
     const double free = members[g] - precision_(g, k) * trace[g];
     effective_(g, k) = std::clamp(free, 0.0, members[g]);
   }
-  const double all = effective(k);
-  if (all > most) effective_.col(k) *= std::max(most, 0.0) / all;
   size_.col(k) = size;
+}
+
+void CoefficientPrior::refresh(uword k, const vec& w, const mat& curvature, const vec& score, double most) {
+  constexpr double kStronger = 1.5, kStrongest = 1e12;
+  vec variance;
+  least_of_.col(k).zeros();
+  while (true) {
+    const vec next = w + step(k, w, curvature, score, &variance);
+    measure(k, next - common_, variance);
+    if (effective(k) <= most || precision_.col(k).max() > kStrongest) break;
+    precision_.col(k) *= kStronger;
+    least_of_.col(k) = precision_.col(k);
+  }
 }
 
 void CoefficientPrior::share() {
@@ -75,7 +87,8 @@ void CoefficientPrior::share() {
   for (uword g = 0; g < precision_.n_rows; ++g) {
     const double effective = c * arma::accu(effective_.row(g)) / n, size = c * arma::accu(size_.row(g)) / n;
     for (uword k = 0; k < precision_.n_cols; ++k)
-      precision_(g, k) = evidence_precision(effective_(g, k) + effective, size_(g, k) + size, least_);
+      precision_(g, k) = std::max(
+          least_of_(g, k), evidence_precision(effective_(g, k) + effective, size_(g, k) + size, least_));
   }
 }
 
@@ -115,13 +128,14 @@ void CoefficientPrior::add_fields(uword k, const char* const names[3], std::vect
 }
 
 void CoefficientPrior::state(Archive& archive) {
-  for (mat* m : {&precision_, &effective_, &size_}) archive.fixed(std::span(m->memptr(), m->n_elem));
+  for (mat* m : {&precision_, &effective_, &size_, &least_of_})
+    archive.fixed(std::span(m->memptr(), m->n_elem));
   archive.fixed(std::span(common_.memptr(), common_.n_elem));
   archive(evidence_, ridge_, lasso_);
 }
 
 void CoefficientPrior::select(const arma::uvec& from) {
-  for (mat* m : {&precision_, &effective_, &size_}) *m = columns_of(*m, from);
+  for (mat* m : {&precision_, &effective_, &size_, &least_of_}) *m = columns_of(*m, from);
 }
 
 }  // namespace moekit

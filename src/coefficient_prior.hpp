@@ -7,6 +7,10 @@
 
 namespace moekit {
 
+/// Under the evidence: slopes that a row determines at most, and rows that each entry of the vector common to
+/// all predictors takes.
+inline constexpr double kMostSlopes = 0.5, kRowsOfCommon = 2;
+
 /// Normal priors on the coefficients of K linear predictors that share their features. Features come in
 /// groups (the linear terms, the levels of a category, the curve of an input); each group of each predictor
 /// has its precision, found by the evidence (MacKay 1992), and its coefficients are drawn towards a vector
@@ -29,9 +33,10 @@ class CoefficientPrior {
   /// The penalised Newton step of predictor k at w, from curvature and score of its log-likelihood.
   /// `variance`: if not null, becomes the diagonal of the inverse of the penalised curvature.
   vec step(uword k, const vec& w, const mat& curvature, const vec& score, vec* variance = nullptr) const;
-  /// The evidence's update of the precisions of predictor k, from the posterior variances of its
-  /// coefficients. Not more than `most` coefficients can be determined.
-  void refresh(uword k, const vec& w, const vec& variance, double most);
+  /// The evidence's look at predictor k after a step from w: how far its coefficients lie from the common
+  /// vector and how many the data determine. Where they are more than `most`, its precisions are raised until
+  /// they are not, and held there: else coefficients meet all of a few rows, and no noise is left.
+  void refresh(uword k, const vec& w, const mat& curvature, const vec& score, double most);
   /// After all predictors were refreshed: each precision is drawn towards that of all predictors together.
   void share();
   /// The mode of the common vector; w: p x K.
@@ -51,7 +56,10 @@ class CoefficientPrior {
   std::vector<uword> groups_;
   double least_;
   mat precision_, effective_, size_;  // groups x K
+  mat least_of_;                      // groups x K: what refresh() holds the precisions at
   vec common_;                        // p
+  void measure(uword k, const vec& away, const vec& variance);
+
   bool evidence_ = false;
   double ridge_ = 0, lasso_ = 0;
 };

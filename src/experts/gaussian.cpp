@@ -91,7 +91,7 @@ class GaussianExperts final : public ExpertFamily {
   void density(uword k, const Batch& batch, const double* predictor, double* out) const;
   void add_from(const Batch& batch, const mat& predictor, const mat& responsibility,
                 std::span<double> sums) const;
-  void update_expert(uword k, const double* own, bool refresh);
+  void update_expert(uword k, const double* own);
 
   mat w_;      // p x K, on standardised features and target
   vec noise_;  // K, standard deviations
@@ -175,31 +175,31 @@ void GaussianExperts::add_from(const Batch& batch, const mat& predictor, const m
 void GaussianExperts::update(std::span<const double> sums, const Penalty& penalty) {
   prior_.set(penalty);
   floor_ = std::max(penalty.noise_floor, kLeastNoise);  // noise below moves there with its next step
-  const bool refresh = prior_.evidence() && penalty.refresh;
-  if (refresh && count() > 1) prior_.update_common(w_);
-  if (refresh) {
-    // First the penalties, from trial steps; the steps that count are those under them, from the same place.
-    const mat start = w_;
-    const vec noise = noise_;
-    for (uword k = 0; k < count(); ++k) update_expert(k, sums.data() + k * stride(), true);
+  if (prior_.evidence() && penalty.refresh) {
+    double rows = 0;
+    for (uword k = 0; k < count(); ++k) rows += sums[k * stride()];
+    if (count() > 1 && rows > kRowsOfCommon * static_cast<double>(w_.n_rows)) prior_.update_common(w_);
+    for (uword k = 0; k < count(); ++k) {
+      const double* own = sums.data() + k * stride();
+      const mat gram = unpack(own + 2 + w_.n_rows, w_.n_rows);
+      const vec score(const_cast<double*>(own + 2), w_.n_rows, false, true);
+      const double variance = noise_[k] * noise_[k];
+      prior_.refresh(k, w_.col(k), gram / variance, score / variance, kMostSlopes * own[0]);
+    }
     prior_.share();
-    w_ = start;
-    noise_ = noise;
   }
-  for (uword k = 0; k < count(); ++k) update_expert(k, sums.data() + k * stride(), false);
+  for (uword k = 0; k < count(); ++k) update_expert(k, sums.data() + k * stride());
 }
 
 /// A penalised least-squares step; then the variance from the residual sum after it.
-void GaussianExperts::update_expert(uword k, const double* own, bool refresh) {
+void GaussianExperts::update_expert(uword k, const double* own) {
   const mat gram = unpack(own + 2 + w_.n_rows, w_.n_rows);
   const double weight = own[0], squares = own[1];
   const double variance = noise_[k] * noise_[k];
   const vec score(const_cast<double*>(own + 2), w_.n_rows, false, true);
-  vec spread;
-  const vec step = prior_.step(k, w_.col(k), gram / variance, score / variance, refresh ? &spread : nullptr);
+  const vec step = prior_.step(k, w_.col(k), gram / variance, score / variance);
   w_.col(k) += step;
   const double left = std::max(0.0, squares - 2 * arma::dot(step, score) + arma::dot(step, gram * step));
-  if (refresh) prior_.refresh(k, w_.col(k), spread, 0.5 * weight);
   double next = variance;
   if (prior_.evidence()) {
     next = (left + kPriorFreedom * kPriorVariance) /
