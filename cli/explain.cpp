@@ -1,6 +1,7 @@
 #include "moekit/explain.hpp"
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 
 #include "app.hpp"
 #include "json_output.hpp"
@@ -105,11 +106,14 @@ std::string explanation_text(const Model& model, const Explanation& e, bool all)
         line("inputs: " + (e.of.empty() ? std::string("the prediction") : e.of) + " is " + brief(e.total, 6) +
              " = " + brief(e.base, 6) + " for the average row, then " + parts_text(e.inputs, most));
   if (model.members.front().count() < 2) return text;
-  text += line("gate: expert " + std::to_string(e.leading + 1) + " rather than " +
-               std::to_string(e.second + 1) + " by log odds of " + brief(e.log_odds, 4) +
-               (e.gate.empty() ? ""
-                               : " = " + brief(e.gate_base, 4) + " for the average row, then " +
-                                     parts_text(e.gate, most)));
+  std::string gate = "gate: expert " + std::to_string(e.leading + 1);
+  if (std::isfinite(e.log_odds))
+    gate += " rather than " + std::to_string(e.second + 1) + " by log odds of " + brief(e.log_odds, 4);
+  else
+    gate += " alone";
+  if (!e.gate.empty())
+    gate += " = " + brief(e.gate_base, 4) + " for the average row, then " + parts_text(e.gate, most);
+  text += line(gate);
   if (e.crossings.empty())
     text += "no single input, changed within reach, would hand the row to another expert\n";
   for (std::size_t i = 0; i < std::min<std::size_t>(e.crossings.size(), all ? SIZE_MAX : 3); ++i) {

@@ -111,13 +111,32 @@ void explain_inputs(const Model& model, const std::vector<Posterior>& posts, con
   out.inputs = sums.parts(one);
 }
 
+/// Logarithms of the weights of one row before any picking, but for a constant: they tell experts apart whose
+/// weights have rounded to 0 and 1.
+arma::rowvec log_weights(const Mixture& m, const Posterior& post) {
+  const bool routed = m.routing.active(m.count());
+  if (routed && m.routing.score == RoutingRule::Score::hash) return arma::log(post.gate.row(0));
+  Batch batch = post.batch;
+  batch.picks = nullptr;
+  mat out;
+  if (routed && m.routing.score == RoutingRule::Score::sigmoid && m.gate->logits(batch, out))
+    out.transform([](double x) { return std::min(x, 0.0) - std::log1p(std::exp(-std::abs(x))); });
+  else
+    m.gate->log_prob(batch, out);
+  return out.row(0);
+}
+
 void explain_gate(const Model& model, const Posterior& post, const Block& one, Explanation& out) {
   const Mixture& m = model.members.front();
-  const arma::rowvec gate = post.gate.row(0);
-  const arma::uvec order = arma::stable_sort_index(gate, "descend");
+  const arma::rowvec gate = post.gate.row(0), weight = log_weights(m, post);
+  std::vector<uword> order(m.count());
+  std::iota(order.begin(), order.end(), uword{0});
+  std::stable_sort(order.begin(), order.end(), [&](uword a, uword b) {
+    return gate[a] > gate[b] || (gate[a] == 0 && gate[b] == 0 && weight[a] > weight[b]);
+  });
   out.leading = order[0];
-  out.second = order.n_elem > 1 ? order[1] : order[0];
-  out.log_odds = std::log(gate[out.leading]) - std::log(gate[out.second]);
+  out.second = order.size() > 1 ? order[1] : order[0];
+  out.log_odds = out.second == out.leading ? 0 : weight[out.leading] - weight[out.second];
   const mat scores = m.gate->coefficients();
   if (scores.n_rows != m.gate_basis.size() || scores.n_cols != m.count() || m.count() < 2) return;
   ByInput sums(model.schema);

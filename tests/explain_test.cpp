@@ -66,6 +66,31 @@ TEST_CASE("contributions add up to the prediction, inputs and gate to their sums
   }
 }
 
+TEST_CASE(
+    "log odds are finite where the other weights have rounded to 0, and are still the sum of the gate") {
+  const Workshop w;
+  std::string table = "x,y\n", far = "x\n1e6\n-1e6\n";
+  for (int i = 0; i < 200; ++i) {
+    const double x = (i - 100) / 10.0;
+    table += std::to_string(x) + "," + std::to_string((x > 0 ? 3 * x : -x) + 0.1 * (i % 7)) + "\n";
+  }
+  w.write("t.csv", table);
+  w.write("far.csv", far);
+  for (const std::string gate : {"softmax", "tree", "softmax --top-k 2"}) {
+    CAPTURE(gate);
+    train(w, "t.csv --target y --experts 3 --gate " + gate);
+    for (const int row : {1, 2}) {
+      const json e = explained(w, "m.moe", "far.csv", row)["targets"]["y"]["gate"];
+      REQUIRE(e["log_odds"].is_number());
+      CHECK(e["log_odds"].get<double>() > 10);
+      if (!e["parts"].empty())
+        CHECK(e["base"].get<double>() + sum_of(e["parts"], "amount") ==
+              doctest::Approx(e["log_odds"].get<double>()));
+      CHECK(w.run("explain m.moe far.csv --row 1").out.find("inf") == std::string::npos);
+    }
+  }
+}
+
 TEST_CASE("a crossing hands the row over, and a little before it does not") {
   const Workshop w;
   train(w, "data/mcycle.csv --target accel");

@@ -41,7 +41,8 @@ struct Explanation {
   double base = 0, total = 0;
   std::vector<InputPart> inputs;  ///< by falling size
   uword leading = 0, second = 0;  ///< experts with the largest gate weights of the first member, 0-based
-  /// ln of the ratio of their weights; of a softmax of scores the sum of `gate_base` and `gate`.
+  /// ln of the ratio of their weights, before the others are left out by top-k; of a softmax of scores the
+  /// sum of `gate_base` and `gate`.
   double log_odds = 0, gate_base = 0;
   std::vector<InputPart> gate;
   std::vector<Crossing> crossings;  ///< nearest first
