@@ -17,6 +17,8 @@ constexpr double kLeastTail = 1e-12;
 /// Rounding of shares of the weight, and of ranks among the scores kept.
 constexpr double kShareRounding = 1e-9, kRankRounding = 1e-6;
 constexpr double kLargest = 1e300;
+/// Of a quantile, as a share of the numbers it lies among.
+constexpr double kQuantileRounding = 1e-13;
 
 void refuse_classes(const Model& model) {
   if (model.schema.targets() > 1)
@@ -107,6 +109,21 @@ TwoLevels levels_of_score(double score, bool discrete) {
   return {0.5 * (1 - score) - slack, 0.5 * (1 + score) + slack};
 }
 
+namespace {
+
+/// The calibration row whose score the intervals reach up to lies on an end of its own: rounding must not
+/// leave it outside.
+void widen_by_rounding(const Model& model, mat& ends) {
+  const bool positive = family_traits(model.family).log_link;
+  for (uword i = 0; i < ends.n_rows; ++i) {
+    const double lower = std::abs(ends(i, 0)), upper = std::abs(ends(i, 1));
+    ends(i, 0) -= kQuantileRounding * (positive ? lower : lower + upper);
+    ends(i, 1) += kQuantileRounding * (lower + upper);
+  }
+}
+
+}  // namespace
+
 mat intervals(const Model& model, const Block& block, double level) {
   refuse_classes(model);
   if (!(level > 0 && level < 1))
@@ -117,7 +134,9 @@ mat intervals(const Model& model, const Block& block, double level) {
   const bool steps = discrete(model);
   if (score < 1) {
     const TwoLevels levels = levels_of_score(score, steps);
-    return between(levels.lower, levels.upper);
+    mat out = between(levels.lower, levels.upper);
+    if (!steps) widen_by_rounding(model, out);
+    return out;
   }
   // Scores of 1 and more are distances: all that F can tell apart, and what lies as near to the mean.
   mat out = between(kLeastTail, 1 - kLeastTail);
@@ -128,6 +147,7 @@ mat intervals(const Model& model, const Block& block, double level) {
     out(i, 1) = std::max(out(i, 1), steps ? std::ceil(p.mean[i] + reach) : p.mean[i] + reach);
     if (steps) out(i, 0) = std::max(out(i, 0), 0.0);
   }
+  if (!steps) widen_by_rounding(model, out);
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "cli_helpers.hpp"
+#include "fit_helpers.hpp"
 #include "helpers.hpp"
 #include "moekit/error.hpp"
 #include "moekit/evaluate.hpp"
@@ -215,6 +216,33 @@ TEST_CASE("a score is monotone all the way out, where F is lost in rounding") {
       CHECK(score == doctest::Approx(std::erf(z / std::sqrt(2))).epsilon(1e-9));
     else if (z > 7.1)
       CHECK(score == doctest::Approx(1 + z).epsilon(1e-9));
+  }
+}
+
+TEST_CASE("the row that sets a level is inside its interval as predict writes it") {
+  const fit_testing::Columns c = fit_testing::piecewise(200, 2, 2, 5);
+  for (const char* family : {"gaussian", "student-t", "gamma"}) {
+    fit_testing::Columns own = c;
+    if (family == std::string("gamma")) own.y = arma::exp(0.3 * own.y);
+    const fit_testing::Rows rows = fit_testing::to_rows(own);
+    FitOptions o;
+    o.experts = 2;
+    o.restarts = 1;
+    o.family = family;
+    Model model = fit(rows.schema, rows.source, o);
+    BlockData buffer;
+    const Block block = rows.source.read(0, buffer);
+    const Prediction p = predict(model, block);
+    int outside = 0;
+    for (uword i = 0; i < block.rows; ++i) {
+      const double score = conformal_score(p, i, block.target[i]);
+      model.conformal = conformal_of({score}, {1});
+      const mat ends = intervals(model, block, 0.5);
+      outside += !(ends(i, 0) <= block.target[i] && block.target[i] <= ends(i, 1));
+      CHECK((family != std::string("gamma") || ends.min() > 0));
+    }
+    CAPTURE(family);
+    CHECK(outside == 0);
   }
 }
 
