@@ -6,10 +6,10 @@
 #include <numbers>
 #include <vector>
 
+#include "integrated_crps.hpp"
 #include "log_sum.hpp"
 #include "moekit/evaluate.hpp"
 #include "simd/absolute.hpp"
-#include "stepped_crps.hpp"
 
 namespace moekit {
 
@@ -129,38 +129,6 @@ vec gaussian_crps(const Components& c, const vec& y) {
 
 double crps_gaussian_mixture(double y, const rowvec& weight, const rowvec& mean, const rowvec& sd) {
   return MixtureCrps()(y, weight.n_elem, weight.memptr(), mean.memptr(), sd.memptr());
-}
-
-/// Five-point Gauss-Legendre between breaks set by every component's mean and spread, and by y, where the
-/// integrand jumps. All rows have the same number of breaks, so the block goes through at once.
-vec integrated_crps(const Model& model, const Block& block, const Components& c, const vec& y) {
-  if (discrete(model)) return stepped_crps(model, block, c, y);
-  constexpr double kNode[] = {-0.90617984593866399, -0.53846931010568309, 0, 0.53846931010568309,
-                              0.90617984593866399};
-  constexpr double kWeight[] = {0.23692688505618909, 0.47862867049936647, 0.56888888888888889,
-                                0.47862867049936647, 0.23692688505618909};
-  constexpr double kBreak[] = {-30, -12, -8, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 8, 12, 30};
-  const uword n = y.n_elem, k = c.mean.n_cols, per = std::size(kBreak);
-  mat breaks(k * per + 1, n);
-  for (uword i = 0; i < n; ++i) {
-    breaks(k * per, i) = y[i];
-    for (uword j = 0; j < k * per; ++j)
-      breaks(j, i) = c.mean(i, j / per) + c.sd(i, j / per) * kBreak[j % per];
-  }
-  breaks = arma::sort(breaks);
-  vec out(n, arma::fill::zeros), at(n);
-  for (uword panel = 0; panel + 1 < breaks.n_rows; ++panel) {
-    const vec lo = breaks.row(panel).t(), half = 0.5 * (breaks.row(panel + 1).t() - lo);
-    for (std::size_t q = 0; q < std::size(kNode); ++q) {
-      at = lo + half * (1 + kNode[q]);
-      const vec below = standard_cumulative(model, block, at);
-      for (uword i = 0; i < n; ++i) {
-        const double gap = below[i] - (y[i] <= at[i] ? 1.0 : 0.0);
-        out[i] += half[i] * kWeight[q] * gap * gap;
-      }
-    }
-  }
-  return out;
 }
 
 namespace {

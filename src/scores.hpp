@@ -19,7 +19,4 @@ RowScores row_scores(const Model& model, const Block& block, const Prediction& p
 /// CRPS of mixtures of normal distributions, one a row; y: n.
 vec gaussian_crps(const Components& c, const vec& y);
 
-/// CRPS of any family by numerical integration of (F - 1[y <= t])^2; standardised target, n.
-vec integrated_crps(const Model& model, const Block& block, const Components& c, const vec& y);
-
 }  // namespace moekit

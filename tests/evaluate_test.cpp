@@ -191,18 +191,6 @@ TEST_CASE("CRPS of a block of rows: that of each row, for few components and man
     }
 }
 
-TEST_CASE("the CRPS of other families, by integration, agrees with the closed form") {
-  const Model model = test_regression(2, 3, 2);
-  const BlockData rows = test_rows(model, 25);
-  const Components c = components(model, rows.view());
-  vec y(25);
-  for (uword i = 0; i < 25; ++i) y[i] = target_unit(model.schema.target).standard(rows.target[i]);
-  const vec slow = integrated_crps(model, rows.view(), c, y);
-  for (uword i = 0; i < 25; ++i)
-    CHECK(slow[i] == doctest::Approx(crps_gaussian_mixture(y[i], c.weight.row(i), c.mean.row(i), c.sd.row(i)))
-                         .epsilon(1e-4));
-}
-
 TEST_CASE("probability of an interval keeps its digits near, far and for narrow widths") {
   const auto naive = [](double a, double b) {
     return std::log(0.5 * (std::erfc(a / std::sqrt(2)) - std::erfc(b / std::sqrt(2))));

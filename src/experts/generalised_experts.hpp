@@ -5,6 +5,13 @@
 
 namespace moekit {
 
+/// What a kernel is asked with, of the experts side by side.
+struct KernelParameters {
+  const Kernel* kernel = nullptr;
+  mat location, scale;  ///< n x K; scale: 1 if the family has none
+  vec shape;            ///< K
+};
+
 /// Linear experts with any distribution (generalised linear models: Nelder & Wedderburn 1972; noise with its
 /// own linear predictor: Smyth 1989; Rigby & Stasinopoulos 2005): location w'x (+ offset), log scale v'b, and
 /// a shape. A pass sums scores and curvatures of all three; an update is one penalised Newton step of each.
@@ -42,6 +49,12 @@ class GeneralisedExperts final : public ExpertFamily {
   void add_prior_gradient(std::span<double> gradient) const override;
   void moments(const Batch& batch, mat& mean, mat& sd) const override;
   void cumulative(const Batch& batch, const vec& at, mat& out) const override;
+  KernelParameters parameters(const Batch& batch) const {
+    Predictors own;
+    predict(batch, own);
+    if (q() == 0) own.scale.ones(batch.rows, count());
+    return {&kernel_, std::move(own.location), std::move(own.scale), shape_};
+  }
 
  private:
   uword p() const { return w_.n_rows; }
