@@ -19,7 +19,13 @@ Json matrix_json(const std::vector<T>& values, std::size_t rows, std::size_t col
   return json;
 }
 
+/// Rows of which a margin is known: of neurons, hashes and rows with all experts none is.
+std::uint64_t measured(const RoutingReport& report) {
+  return std::accumulate(report.margins.begin(), report.margins.end(), std::uint64_t{0});
+}
+
 Json margins_json(const RoutingReport& report) {
+  if (report.rows > 0 && measured(report) == 0) return nullptr;
   Json json = Json::array();
   for (std::size_t b = 0; b < kMarginEdges.size(); ++b)
     json.push_back({{"from", kMarginEdges[b]}, {"rows", report.margins[b]}});
@@ -117,11 +123,14 @@ std::string routing_text(const RoutingReport& report, std::uint32_t first, std::
           brief_amount(report.load_cv2, 3) + ", load entropy " + brief_amount(report.load_entropy, 3) +
           " of " + brief_amount(std::log(static_cast<double>(std::max<std::size_t>(report.experts, 1))), 3) +
           "; " + dead_text(report, first) + "\n";
+  std::vector<std::string> sure;
   if (std::isfinite(report.gate_entropy))
-    text += "gate entropy " + brief_amount(report.gate_entropy, 3) + "; ";
-  text += "last pick within 0.01 of the first left out: " +
-          counted(report.margins[0] + report.margins[1] + report.margins[2] + report.margins[3], "row") +
-          "\n";
+    sure.push_back("gate entropy " + brief_amount(report.gate_entropy, 3));
+  if (measured(report) > 0)
+    sure.push_back(
+        "last pick within 0.01 of the first left out: " +
+        counted(report.margins[0] + report.margins[1] + report.margins[2] + report.margins[3], "row"));
+  if (!sure.empty()) text += join(sure, "; ") + "\n";
   if (report.dropped > 0) text += "dropped: " + percent(report.dropped) + " of the picks\n";
   if (!report.labels.empty())
     text += "labels: mutual information with the expert " + brief_amount(report.mutual_information, 3) +

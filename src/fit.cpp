@@ -183,12 +183,12 @@ Search search_experts(const train::SearchTask& task, const Bases& bases) {
   std::vector<train::Candidate> one;
   const auto fit_one = [&] {
     one = train::search(single_task, prototype(options, task.schema, bases, 1), out.stopped);
-    out.single_log_likelihood = one.front().start.log_likelihood;
+    // Of a network of neurons this is the fit itself.
+    if (!gate_traits(options.gate).product_keys) out.single_log_likelihood = one.front().start.log_likelihood;
   };
   // Epochs are long, and one expert is no help to the many.
   out.single_log_likelihood = arma::datum::nan;
-  const bool network = gate_traits(options.gate).product_keys;
-  if (!in_batches(options.method) || options.experts == 1 || network) fit_one();
+  if (!in_batches(options.method) || options.experts == 1) fit_one();
   FitOptions many = options;
   train::Growth growth;
   bool growth_stopped = false;
