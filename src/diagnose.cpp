@@ -67,7 +67,8 @@ struct Diagnoser::Sums {
       : evaluator(model),
         columns(model.schema, model.members.front().count()),
         region(columns.regions()),
-        routing(experts_of(model), picks_of(model), groups.empty() ? model.schema.target.labels : groups) {
+        routing(experts_of(model), picks_of(model), groups.empty() ? model.schema.target.labels : groups),
+        scored(model.members.front().routing.score != RoutingRule::Score::hash) {
     for (RegionSums& each : region) {
       each.classes.resize(model.schema.target.labels.size());
       each.targets.resize(model.schema.targets());
@@ -96,6 +97,7 @@ struct Diagnoser::Sums {
   RegionColumns columns;
   std::vector<RegionSums> region;
   RoutingTally routing;
+  bool scored;  // do picks follow from scores?
   double weight = 0, known = 0, entropy = 0, boundary = 0, outlier = 0, spread = 0;
 
  private:
@@ -204,8 +206,9 @@ void Diagnoser::Sums::add_routing(const std::vector<PartitionRow>& of, const Blo
                        group);
     return;
   }
-  const bool neurons = p.gate_before.is_empty();
-  const mat probability = (neurons ? p.gate : p.gate_before).t();
+  // Neurons are picked inside their network, and a hash has no scores.
+  const bool known_scores = scored && !p.gate_before.is_empty();
+  const mat probability = known_scores ? mat(p.gate_before.t()) : mat();
   std::vector<std::uint32_t> pick;
   std::vector<double> share;
   for (uword i = 0; i < block.rows; ++i) {
@@ -217,7 +220,7 @@ void Diagnoser::Sums::add_routing(const std::vector<PartitionRow>& of, const Blo
         share.push_back(p.pick_weight(i, j));
       }
     RoutedRow row{pick, share};
-    if (!neurons) row.probability = {probability.colptr(i), probability.n_rows};
+    if (known_scores) row.probability = {probability.colptr(i), probability.n_rows};
     if (!group.empty()) row.label = group[i];
     routing.add(row);
   }

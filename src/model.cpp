@@ -77,6 +77,18 @@ bool plain_softmax(const Mixture& mixture, Posterior& out) {
   return true;
 }
 
+/// Of scores that are no softmax: sigmoids, made to add up to 1; of a hash, which has no scores, the picks.
+void keep_scores(const Mixture& mixture, Posterior& out) {
+  if (mixture.routing.score == RoutingRule::Score::hash) {
+    out.gate_before = arma::exp(out.gate);
+    return;
+  }
+  mixture.gate->logits(out.batch, out.gate_before);
+  out.gate_before = 1 / (1 + arma::exp(-out.gate_before));
+  const vec sum = arma::sum(out.gate_before, 1);
+  out.gate_before.each_col() /= arma::clamp(sum, 1e-300, arma::datum::inf);
+}
+
 /// out.gate: n x K, logarithms of the gate's weights under the routing.
 void log_gate(const Mixture& mixture, Posterior& out) {
   const RoutingRule& rule = mixture.routing;
@@ -87,13 +99,15 @@ void log_gate(const Mixture& mixture, Posterior& out) {
   if (!routed || rule.score != RoutingRule::Score::softmax || !mixture.gate->logits(out.batch, out.gate))
     mixture.gate->log_prob(out.batch, out.gate);
   if (!routed) return;
-  if (out.keep_before) {
+  const bool softmax = rule.score == RoutingRule::Score::softmax;
+  if (out.keep_before && softmax) {
     out.gate_before.set_size(arma::size(out.gate));
     out.log_likelihood.set_size(out.gate.n_rows);
     simd::softmax_rows(out.gate.memptr(), out.gate.n_rows, out.gate.n_cols, out.gate_before.memptr(),
                        out.log_likelihood.memptr());
   }
   route(rule, *mixture.gate, out.batch, out.gate, out.picks);
+  if (out.keep_before && !softmax) keep_scores(mixture, out);
   out.batch.picks = &out.picks;
 }
 

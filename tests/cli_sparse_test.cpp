@@ -107,19 +107,40 @@ TEST_CASE("a routed model is inspected, scored, diagnosed and cross-validated") 
   CHECK(cv["results"].size() == 2);
 }
 
+TEST_CASE("a routing report is of the scores that route: sigmoids, and none of hashes") {
+  const Workshop w;
+  const std::string train = kIris + "--fit adam --experts 4 --top-k 2 --epochs 5 -o m.moe --gate-score ";
+  good(w, train + "sigmoid");
+  good(w, "diagnose m.moe data/iris.csv -o d");
+  auto routing = json_of(w.read("d/routing.json"));
+  // Each sigmoid says by itself how well an expert suits, so that about as much goes to those left out.
+  CHECK(routing["gate_entropy"].get<double>() > 1.2);
+  CHECK(routing["margins"].size() > 1);
+  good(w, train + "hash");
+  const Ran ran = good(w, "diagnose m.moe data/iris.csv -o d");
+  CHECK(ran.err.find("gate entropy") == std::string::npos);
+  CHECK(ran.err.find("first left out") == std::string::npos);
+  routing = json_of(w.read("d/routing.json"));
+  for (const char* key : {"gate_entropy", "mean_probability", "margins"}) CHECK(routing[key].is_null());
+  CHECK(routing["load_balance"]["switch_balance"].is_null());
+  CHECK(routing["utilisation"].size() == 4);
+}
+
 TEST_CASE("neurons behind product keys through every command") {
   const Workshop w;
   good(w, kCycle +
               "--gate product-key --experts 4096 --fit adam --epochs 60 --batch-size 16 --validation 0.2 "
               "--heads 2 --picks 4 --report r.json -o m.moe");
   CHECK(json_of(w.read("r.json"))["experts"] == 4096);
+  CHECK(json_of(w.read("r.json"))["log_likelihood_one_expert"].is_null());
   const auto rows = lines_of(good(w, "predict m.moe data/mcycle.csv -q --regions --quantiles 0.5").out);
   const auto names = cells_of(rows[0]);
   CHECK(std::find(names.begin(), names.end(), "weight_8") != names.end());
   CHECK(names.size() == 2 + 1 + 1 + 16);
   CHECK(good(w, "inspect m.moe").out.find("4096 gaussian neurons, product-key gate, 2 heads of 4 picks") !=
         std::string::npos);
-  good(w, "diagnose m.moe data/mcycle.csv -o d");
+  CHECK(good(w, "diagnose m.moe data/mcycle.csv -o d").err.find("first left out") == std::string::npos);
+  CHECK(json_of(w.read("d/routing.json"))["margins"].is_null());
   CHECK(json_of(w.read("d/summary.json"))["experts"] == 4096);
   CHECK(json_of(w.read("d/routing.json"))["counts"].size() == 4096);
   CHECK(json_of(good(w, "evaluate m.moe data/mcycle.csv --json").out)["r2"].get<double>() > 0.3);

@@ -188,6 +188,28 @@ TEST_CASE("EM with top-k of all experts is the dense fit, and with fewer only th
   }
 }
 
+TEST_CASE("weights before the routing are those of the scores that route") {
+  const Rows rows = to_rows(piecewise(300, 2, 4, 7));
+  FitOptions o = options(5, -1, 1);
+  o.method = Method::adam;
+  o.gradient.epochs = 5;
+  o.top_k = 2;
+  BlockData buffer;
+  for (const auto score :
+       {RoutingRule::Score::softmax, RoutingRule::Score::sigmoid, RoutingRule::Score::hash}) {
+    o.gate_score = score;
+    const Model model = fit(rows.schema, rows.source, o);
+    const Prediction p = predict(model, rows.source.read(0, buffer));
+    for (uword i = 0; i < p.gate.n_rows; ++i) {
+      CHECK(arma::accu(p.gate_before.row(i)) == doctest::Approx(1).epsilon(1e-12));
+      // The picks' weights are theirs before, divided by their sum.
+      const arma::uvec picked = arma::find(p.gate.row(i));
+      const double part = arma::accu(vec(p.gate_before.row(i).t())(picked));
+      for (const uword k : picked) CHECK(p.gate(i, k) == doctest::Approx(p.gate_before(i, k) / part));
+    }
+  }
+}
+
 TEST_CASE("the gate's sums by the picks alone are those of all experts") {
   const uword n = 90, experts = 80;  // so many that classes have sums of their own
   Setting s = setting(n, experts, 5);
