@@ -347,7 +347,8 @@ void measure(Schema& schema, const Source& source, const Compute& compute,
     if (target.name.empty()) continue;
     const std::vector<double> values = distinct_targets(source, j, compute);
     target.distinct = values.size();
-    if (target.task != Task::classification && values.size() < kFewDistinct)
+    // One value says nothing of what the others would be multiples of.
+    if (target.task != Task::classification && values.size() > 1 && values.size() < kFewDistinct)
       target.step = common_step(values);
   }
 }

@@ -103,6 +103,7 @@ TEST_CASE("the ends of float64 do not overflow, constants have no spread") {
 
 TEST_CASE("the target's step is the greatest of which all values are multiples") {
   CHECK(measured_target({1.5, 2.25, -0.75}).step == 0.75);
+  CHECK(measured_target({5, 5, 5}).step == 0);
   CHECK(measured_target({0.1, 0.3, 0.7}).step == doctest::Approx(0.1));
   CHECK(measured_target({3, 6, 9, 0}).step == 3);
   CHECK(measured_target({100, 300, -500}).step == 100);
