@@ -51,6 +51,22 @@ Mixture prototype(const FitOptions& o, const Schema& schema, const Bases& bases,
   return m;
 }
 
+/// One note, however many they are.
+void note_combinations(const std::vector<std::string>& terms, bool exact, std::vector<std::string>& notes) {
+  constexpr std::size_t kNamed = 4;
+  if (terms.empty()) return;
+  std::string names;
+  for (std::size_t i = 0; i < std::min(terms.size(), kNamed); ++i)
+    names += (i ? ", '" : "'") + terms[i] + "'";
+  if (terms.size() > kNamed) names += " and " + std::to_string(terms.size() - kNamed) + " more";
+  const bool one = terms.size() == 1;
+  notes.push_back((one ? names + " is" : std::to_string(terms.size()) + " terms (" + names + ") are each") +
+                  " a combination of other inputs" +
+                  (exact ? ": left out"
+                   : one ? ": they share its effect"
+                         : ": they share the effects"));
+}
+
 /// Notes about the columns, and bases that can be fitted: exact maximum likelihood leaves out features that
 /// are combinations of others, penalties share them out.
 void settle_bases(const Schema& schema, const Source& source, const Compute& compute, bool exact,
@@ -67,15 +83,16 @@ void settle_bases(const Schema& schema, const Source& source, const Compute& com
       notes.push_back("the target '" + target.name + "' is constant");
   if (schema.target.task == Task::classification && occurring(schema.target.shares) < 2)
     notes.push_back("the target '" + schema.target.name + "' has one class only");
+  std::vector<std::string> combinations;
   const auto settle = [&](Basis& basis) {
     const std::vector<uword> dependent = dependent_features(basis, schema, source, compute);
     for (const uword j : dependent) {
       // Penalised fits give each level its own effect on purpose, and ramps stand beside the whole line.
       const Term::Kind kind = basis.terms()[j].kind;
       if (!exact && (kind == Term::Kind::level || kind == Term::Kind::ramp)) continue;
-      const std::string note = "'" + basis.name(schema, j) + "' is a combination of other inputs" +
-                               (exact ? ": left out" : ": they share its effect");
-      if (std::find(notes.begin(), notes.end(), note) == notes.end()) notes.push_back(note);
+      const std::string name = basis.name(schema, j);
+      if (std::find(combinations.begin(), combinations.end(), name) == combinations.end())
+        combinations.push_back(name);
     }
     if (exact) basis = without(basis, dependent);
   };
@@ -86,6 +103,7 @@ void settle_bases(const Schema& schema, const Source& source, const Compute& com
       *other = bases.expert;
     else
       settle(*other);
+  note_combinations(combinations, exact, notes);
 }
 
 void sort_by_share(Mixture& mixture, const std::vector<double>& rows, double weight) {

@@ -248,6 +248,29 @@ TEST_CASE(
     "ramps beside the line are no surprise: no note about them, unless exact maximum likelihood drops one") {
   const Workshop w;
   const std::string ramps = "train data/boston.csv --target medv --experts 1 --expert ramps -o m.moe";
-  CHECK(!has(w.run(ramps).err, "is a combination of other inputs"));
-  CHECK(has(w.run(ramps + " --ridge 0").err, "is a combination of other inputs"));
+  CHECK(!has(w.run(ramps).err, "a combination of other inputs"));
+  CHECK(has(w.run(ramps + " --ridge 0").err, "a combination of other inputs"));
+}
+
+TEST_CASE("terms that are combinations of others are one note, which names the first") {
+  const Workshop w;
+  std::string table = "a,b,c,d,e,f,g,h,y\n";
+  for (int i = 0; i < 40; ++i) {
+    const int a = i % 7, b = i % 5;
+    for (const int x : {a, b, a + b, a - b, 2 * a, 3 * b, a + 2 * b}) table += std::to_string(x) + ",";
+    table += std::to_string(i) + "," + std::to_string(a * b + i % 3) + "\n";
+  }
+  w.write("t.csv", table);
+  const auto note = [&](const std::string& options) {
+    std::string text;
+    for (const std::string& line :
+         lines_of(w.run("train t.csv --target y --experts 1 -o m.moe" + options).err))
+      if (has(line, "combination")) text += line + "\n";
+    return text;
+  };
+  CHECK(
+      note("") ==
+      "note: 5 terms ('c', 'd', 'e', 'f' and 1 more) are each a combination of other inputs: they share the "
+      "effects\n");
+  CHECK(note(" --drop c,d,e,f") == "note: 'g' is a combination of other inputs: they share its effect\n");
 }
