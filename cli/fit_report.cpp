@@ -50,6 +50,21 @@ std::size_t finished_starts(const Provenance& provenance) {
   return n;
 }
 
+/// What kept the experts busy in training; empty where all of them answer.
+std::string balance_text(const Model& model) {
+  const Mixture& m = model.members.front();
+  if (!m.routing.active(m.count())) return {};
+  const auto given = [&](std::string_view option) {
+    for (const auto& [name, value] : model.provenance.options)
+      if (name == option) return value;
+    return std::string();
+  };
+  if (const std::string names = given("balance"); !names.empty()) return names;
+  if (!given("expert-choice").empty()) return "expert choice";
+  if (m.routing.score == RoutingRule::Score::hash) return "hash";
+  return m.routing.bias.empty() ? "none" : "bias";
+}
+
 }  // namespace
 
 std::string model_line(const Model& model) {
@@ -98,6 +113,7 @@ Json fit_report_json(const FitRecord& record) {
   json["gate"] = model.gate_family;
   json["hidden"] = model.hidden;
   json["top_k"] = mixture.routing.active(mixture.count()) ? mixture.routing.top_k : 0;
+  json["balance"] = balance_text(model).empty() ? Json(nullptr) : Json(balance_text(model));
   json["log_likelihood"] = json_number(p.log_likelihood);
   json["log_likelihood_one_expert"] = json_number(p.single_log_likelihood);
   json["parameters"] = json_number(p.parameters);
@@ -216,6 +232,7 @@ void add_criteria(const Model& model, TextTable& table) {
   if (!p.starts.empty())
     table.row({"best start", "found by " + std::to_string(p.best_hits) + " of " + std::to_string(finished) +
                                  " finished starts, " + std::to_string(p.starts.size()) + " in all"});
+  if (const std::string balance = balance_text(model); !balance.empty()) table.row({"balance", balance});
   if (model.conformal.known()) table.row({"intervals", conformal_text(model.conformal)});
   table.row({"status", p.status + " after " + std::to_string(p.iterations) +
                            (p.iterations == 1 ? " pass" : " passes")});

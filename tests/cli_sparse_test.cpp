@@ -76,6 +76,8 @@ TEST_CASE("a routed model is inspected, scored, diagnosed and cross-validated") 
   CHECK(text.out.find("6 logistic experts of mlp:4, mlp:4 gate, top-2") != std::string::npos);
   const auto json = json_of(good(w, "inspect m.moe --json").out);
   CHECK(json["top_k"] == 2);
+  CHECK(json["balance"] == "bias");
+  CHECK(text.out.find("balance         bias\n") != std::string::npos);
   CHECK(json["hidden"][0] == 4);
   CHECK(json_of(good(w, "evaluate m.moe data/iris.csv --json").out)["accuracy"].get<double>() > 0.6);
   const auto picks = [&](const std::string& option) {
@@ -105,6 +107,26 @@ TEST_CASE("a routed model is inspected, scored, diagnosed and cross-validated") 
                    "--expert mlp:4 --top-k 2")
                   .out);
   CHECK(cv["results"].size() == 2);
+}
+
+TEST_CASE("what keeps the experts busy is stated") {
+  const Workshop w;
+  const auto stated = [&](const std::string& options) {
+    const Ran ran = good(
+        w, "train data/iris.csv --target target --epochs 2 --fit adam -o m.moe --report r.json " + options);
+    const auto json = json_of(w.read("r.json"));
+    const std::string text = json["balance"].is_null() ? "" : json["balance"].get<std::string>();
+    CHECK((ran.err.find("\nbalance  ") != std::string::npos) == !text.empty());
+    return text;
+  };
+  CHECK(stated("").empty());
+  CHECK(stated("--top-k 2") == "bias");
+  CHECK(stated("--top-k 2 --balance none") == "none");
+  CHECK(stated("--top-k 2 --balance switch,importance") == "switch,importance");
+  CHECK(stated("--top-k 2 --expert-choice") == "expert choice");
+  CHECK(stated("--top-k 2 --gate-score hash") == "hash");
+  good(w, kIris + "--top-k 2 --report r.json -o m.moe");
+  CHECK(json_of(w.read("r.json"))["balance"] == "none");
 }
 
 TEST_CASE("a routing report is of the scores that route: sigmoids, and none of hashes") {
