@@ -216,6 +216,7 @@ int run_cv(const CvArgs& args, const Common& common, Console& console) {
   const Folds folds = make_folds(args, table, groups, common.seed, console);
 
   CvTask task{args, table, folds, regions, fit_options(args.fit, common, table.schema), {}, console};
+  for (const std::string& note : unused_options(args.fit, task.options)) console.note(note);
   task.compute.threads = common.threads;
   task.checkpoint = checkpoint.get();
   const std::vector<uword> counts = expert_counts(args, regions);

@@ -103,9 +103,8 @@ std::optional<std::vector<uword>> hidden_widths(const std::string& expert);
 FitArgs with_preset(FitArgs args, const Schema& schema);
 /// FitOptions with preset, ridge, columns and seed filled in; needs the schema for the names of columns.
 FitOptions fit_options(const FitArgs& args, const Common& common, const Schema& schema);
-/// Refuses options that were given and would change nothing beside the others. Errors: Errc::usage, all of
-/// them in one message.
-void check_used(const FitArgs& args, const FitOptions& fit);
+/// Notes on options that were given and change nothing beside the others.
+std::vector<std::string> unused_options(const FitArgs& args, const FitOptions& fit);
 /// Texts of a list option as names: a text that is a known name is taken whole, others are cut at commas.
 std::vector<std::string> names_in(const std::vector<std::string>& texts,
                                   const std::vector<std::string>& known);

@@ -213,7 +213,6 @@ FitOptions fit_options(const FitArgs& asked, const Common& common, const Schema&
     parse_number(args.ridge, fit.ridge);
     fit.ridge_mode = fit.ridge > 0 ? Penalty::Mode::fixed : Penalty::Mode::none;
   }
-  check_used(args, fit);
   return fit;
 }
 

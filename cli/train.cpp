@@ -176,6 +176,10 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
       args.dry_run ? nullptr : open_checkpoint(args.checkpoint, *compute.comm, console);
   Table table = read_training_table(args.fit, read_options(args.fit), common, console);
   FitOptions options = fit_options(args.fit, common, table.schema);
+  for (std::string& note : unused_options(args.fit, options)) {
+    console.note(note);
+    table.notes.push_back(std::move(note));
+  }
   if (table.on_file) check_on_file(args, options, fraction);
   options.grow = args.fit.experts == "auto";
   if (!options.grow) options.experts = whole_numbers("--experts", {args.fit.experts}).front();

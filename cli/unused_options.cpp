@@ -1,5 +1,4 @@
 // Options that were given but that the rest of the command line leaves without effect.
-#include "moekit/error.hpp"
 #include "options.hpp"
 #include "text.hpp"
 
@@ -20,13 +19,14 @@ bool balances(const FitOptions& fit, bool batches) {
 
 }  // namespace
 
-void check_used(const FitArgs& args, const FitOptions& fit) {
-  std::vector<std::string> problems;
+std::vector<std::string> unused_options(const FitArgs& args, const FitOptions& fit) {
+  std::vector<std::string> notes;
   const auto idle = [&](bool is, std::initializer_list<const char*> options, const std::string& why) {
     std::vector<std::string> given;
     for (const std::string name : options)
       if (is && args.was_given(name)) given.push_back("--" + name);
-    if (!given.empty()) problems.push_back(join(given, ", ") + " would change nothing " + why);
+    if (!given.empty())
+      notes.push_back(join(given, ", ") + (given.size() > 1 ? " change" : " changes") + " nothing " + why);
   };
   const bool batches = fit.method == Method::adam || fit.method == Method::sgd;
   const bool network = fit.gate == "product-key", linear = fit.hidden.empty() && !network;
@@ -46,10 +46,11 @@ void check_used(const FitArgs& args, const FitOptions& fit) {
        "without additive curves or ramps");
   idle(!balances(fit, batches), {"balance-weight"},
        "where nothing is balanced: that takes --top-k and --fit adam or sgd, without --balance none, hashes "
-       "or "
-       "--expert-choice");
+       "or --expert-choice");
   idle(fit.gate_score == RoutingRule::Score::hash, {"z-loss"}, "with --gate-score hash");
-  if (!problems.empty()) throw Error(Errc::usage, join(problems, "; "));
+  if (network && fit.method == Method::sgd)
+    notes.push_back("--gate product-key: its steps are Adam's and of their own, --fit sgd is the same");
+  return notes;
 }
 
 }  // namespace moekit::cli

@@ -47,7 +47,7 @@ void check_method(const FitOptions& o, const Problem& problem) {
 /// A network of neurons.
 void check_neurons(const FitOptions& o, const Problem& problem) {
   if (!gate_traits(o.gate).product_keys) return;
-  if (o.method != Method::adam) problem("--gate product-key is trained by --fit adam");
+  if (!in_batches(o.method)) problem("--gate product-key is trained by --fit adam or sgd");
   if (!o.hidden.empty()) problem("the experts of --gate product-key are neurons; leave --expert mlp:H out");
   if (o.gradient.loss != Loss::likelihood) problem("--gate product-key has --loss likelihood only");
   if (o.top_k > 0 || o.shared_experts > 0 || o.gate_score != RoutingRule::Score::softmax)

@@ -183,29 +183,43 @@ TEST_CASE("what cannot be is refused in one line") {
   refused(w, kIris + "--experts 20000" + to, "--gate product-key");
   refused(w, kIris + "--fit adam --expert mlp:4 --standard-errors sandwich" + to, "--standard-errors");
   refused(w, kCycle + "--family laplace --expert mlp:4 --fit adam" + to, "gaussian or logistic");
+  CHECK(w.entries().empty());
+}
+
+TEST_CASE("options that change nothing beside the others are named in a note") {
+  const Workshop w;
+  const std::string to = " -o m.moe";
+  const auto noted = [](const Workshop& in, std::string line, const std::string& text) {
+    if (const std::size_t quiet = line.find(" -q"); quiet != std::string::npos) line.erase(quiet, 3);
+    CAPTURE(line);
+    CHECK(good(in, line + " --dry-run").err.find("note: ") != std::string::npos);
+    CHECK(good(in, line + " --dry-run").err.find(text) != std::string::npos);
+  };
   const std::string keys = kIris + "--gate product-key --experts 1024 --fit adam ";
-  refused(w, kIris + "--gate product-key --experts 1024 --fit sgd" + to, "trained by --fit adam");
+  noted(w, kIris + "--gate product-key --experts 1024 --fit sgd" + to, "--fit sgd is the same");
   for (const std::string option : {"--gate-columns sepal_width", "--gate-basis poly:2",
                                    "--expert-basis ramps", "--ridge 1", "--clip 2", "--balance none"})
-    refused(w, keys + option + to, "would change nothing with --gate product-key");
+    noted(w, keys + option + to,
+          option.substr(0, option.find(' ')) + " changes nothing with --gate product-key");
   for (const std::string option : {"--epochs 5", "--batch-size 8", "--learning-rate 1", "--schedule constant",
                                    "--weight-decay 1", "--clip 2", "--patience 3", "--fit lbfgs --epochs 5"})
-    refused(w, kIris + option + to, "would change nothing without --fit adam or sgd");
+    noted(w, kIris + option + to, "changes nothing without --fit adam or sgd");
   const std::string routed = kIris + "--fit adam --top-k 2 ";
   for (const std::string option : {"--max-iterations 5", "--tolerance 1"})
-    refused(w, routed + option + to, option.substr(0, option.find(' ')) + " would change nothing");
-  refused(w, routed + "--patience 3" + to, "without --validation");
+    noted(w, routed + option + to, option.substr(0, option.find(' ')) + " changes nothing");
+  noted(w, routed + "--patience 3" + to, "without --validation");
   for (const std::string option : {"--heads 2", "--picks 2", "--key-width 2"})
-    refused(w, routed + option + to, "without --gate product-key");
+    noted(w, routed + option + to, "without --gate product-key");
   for (const std::string option : {"--balance none", "--expert-choice", "--gate-score hash"})
-    refused(w, routed + "--balance-weight 1 " + option + to, "--balance-weight would change nothing");
-  refused(w, kIris + "--fit adam --balance-weight 1" + to, "--balance-weight would change nothing");
-  refused(w, routed + "--z-loss 1 --gate-score hash" + to, "--z-loss would change nothing");
-  refused(w, kIris + "--gate constant --gate-columns petal_width --gate-basis poly:2" + to,
-          "--gate-columns, --gate-basis would change nothing with --gate constant");
-  refused(w, kIris + "--expert constant --expert-columns petal_width" + to, "--expert-columns");
-  refused(w, kIris + "--expert-basis ramps" + to, "--expert mlp:H");
-  refused(w, kIris + "--bins 4" + to, "additive curves or ramps");
-  refused(w, "cv data/iris.csv --target target -q --heads 2", "--heads would change nothing");
-  CHECK(w.entries().empty());
+    noted(w, routed + "--balance-weight 1 " + option + to, "--balance-weight changes nothing");
+  noted(w, kIris + "--fit adam --balance-weight 1" + to, "--balance-weight changes nothing");
+  noted(w, routed + "--z-loss 1 --gate-score hash" + to, "--z-loss changes nothing");
+  noted(w, kIris + "--gate constant --gate-columns petal_width --gate-basis poly:2" + to,
+        "--gate-columns, --gate-basis change nothing with --gate constant");
+  noted(w, kIris + "--expert constant --expert-columns petal_width" + to, "--expert-columns");
+  noted(w, kIris + "--expert-basis ramps" + to, "--expert mlp:H");
+  noted(w, kIris + "--bins 4" + to, "additive curves or ramps");
+  const std::string ran = good(w, "cv data/iris.csv --target target --experts 1 --folds 2 --heads 2").err;
+  CHECK(ran.find("note: --heads changes nothing") != std::string::npos);
+  CHECK(good(w, kIris + "--preset accurate --dry-run" + to).err.find("nothing") == std::string::npos);
 }
