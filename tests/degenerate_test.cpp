@@ -1,10 +1,12 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <limits>
 #include <string>
 
 #include "fit_helpers.hpp"
 #include "moekit/predict.hpp"
+#include "moekit/standard_errors.hpp"
 
 using namespace moekit;
 using namespace moekit::fit_testing;
@@ -187,3 +189,34 @@ TEST_CASE("degenerate tables, regression") { check_all(0); }
 TEST_CASE("degenerate tables, two classes") { check_all(2); }
 
 TEST_CASE("degenerate tables, three classes") { check_all(3); }
+
+TEST_CASE("two experts that are the same: refused without a penalty, else named by the standard errors") {
+  for (const uword classes : {0u, 2u}) {
+    CAPTURE(classes);
+    // Every row once in each region: nothing ever tells the experts apart.
+    const Columns once = piecewise(150, 2, 2, 8, classes);
+    Columns twice = once;
+    twice.x = arma::join_cols(once.x, once.x);
+    twice.y = arma::join_cols(once.y, once.y);
+    const Rows rows = to_rows(twice);
+    FitOptions o;
+    o.experts = 2;
+    o.initial_region.assign(300, 0);
+    std::fill(o.initial_region.begin() + 150, o.initial_region.end(), 1);
+    const auto has = [](const std::vector<std::string>& notes, const std::string& part) {
+      return std::any_of(notes.begin(), notes.end(),
+                         [&](const std::string& note) { return note.find(part) != std::string::npos; });
+    };
+    const auto notes_of_errors = [&](const Model& model) {
+      return standard_errors(model, rows.source, {ErrorKind::information, false, 0}, o).notes;
+    };
+    Model model = fit(rows.schema, rows.source, o);
+    CHECK(model.members[0].count() == 2);
+    CHECK(has(notes_of_errors(model), "experts 1 and 2 are the same"));
+    CHECK_FALSE(has(notes_of_errors(model), "--max-iterations"));
+    o.ridge_mode = Penalty::Mode::none;
+    model = fit(rows.schema, rows.source, o);
+    CHECK(model.members[0].count() == 1);
+    CHECK(has(model.provenance.notes, "two experts are the same"));
+  }
+}

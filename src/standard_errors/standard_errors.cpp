@@ -6,6 +6,7 @@
 #include "model_names.hpp"
 #include "moekit/diagnose.hpp"
 #include "moekit/error.hpp"
+#include "same_experts.hpp"
 #include "standard_errors/bootstrap.hpp"
 #include "standard_errors/covariance.hpp"
 #include "standard_errors/information.hpp"
@@ -86,7 +87,12 @@ vec from_information(const Model& model, const Source& source, bool sandwich, Er
   // The ridge that only keeps numbers finite is no penalty.
   report.errors.penalised = arma::abs(prior).max() > 1e-9;
   const errors::Covariance covariance(rows.observed + prior, held);
-  if (covariance.saddle())
+  if (const auto pair = same_experts(mixture))
+    report.notes.push_back(
+        "standard errors: experts " + std::to_string(pair->first + 1) + " and " +
+        std::to_string(pair->second + 1) +
+        " are the same, so that the rows do not tell them apart; fewer --experts would do");
+  else if (covariance.saddle())
     report.notes.push_back(
         "standard errors: the fit has not reached a maximum, so that some may be lacking; more "
         "--max-iterations or a smaller --tolerance may help");

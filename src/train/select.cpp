@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "moekit/error.hpp"
+#include "same_experts.hpp"
 #include "train/arrange.hpp"
 #include "train/grow.hpp"
 #include "train/level.hpp"
@@ -41,6 +42,11 @@ void judge(Candidate& c, const SearchTask& task) {
     const std::string reason = c.mixture.experts->degenerate(k, c.result.sums.rows[k]);
     if (reason.empty()) continue;
     if (++c.degenerate == 1) refuse(c, reason);
+  }
+  // Without a penalty such a place is a saddle, where EM stands still; fewer experts are as likely.
+  if (task.penalty.mode == Penalty::Mode::none && c.degenerate == 0 && same_experts(c.mixture)) {
+    c.degenerate = 1;
+    refuse(c, "two experts are the same");
   }
 }
 
