@@ -230,6 +230,10 @@ TEST_CASE("balancing keeps experts busy, and switched off it is seen what it was
     CHECK(most < 2.2);
     if (balance != Balance::importance) CHECK(least > 0.1);
   }
+  o.gate_score = RoutingRule::Score::sigmoid;
+  o.gradient.balance = {Balance::automatic};
+  o.gradient.balance_weight = 0;
+  CHECK(load(fit(rows.schema, rows.source, o), rows.source).first < 1.3);
 }
 
 TEST_CASE("capacity, expert choice, noise and shared experts train") {

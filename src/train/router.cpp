@@ -15,11 +15,11 @@ namespace moekit::train {
 namespace {
 
 constexpr std::uint64_t kNoiseStream = 0x6e6f697365;
-/// Of the papers: Fedus et al. 2022, Shazeer et al. 2017, Wang et al. 2024 (for sigmoid scores); and the
-/// least noise of noisy top-k.
-constexpr double kSwitchWeight = 0.01, kShazeerWeight = 0.1, kSigmoidStep = 1e-3, kLeastNoise = 1e-2;
-/// A bias of logarithms has to follow logits, which move by about so much an update.
-constexpr double kLogarithmStep = 0.02;
+/// Of the papers: Fedus et al. 2022, Shazeer et al. 2017; and the least noise of noisy top-k.
+constexpr double kSwitchWeight = 0.01, kShazeerWeight = 0.1, kLeastNoise = 1e-2;
+/// A bias has to follow scores, which move by about so much an update. The 0.001 of Wang et al. 2024 is for
+/// sigmoids over far more updates than tables have (docs/math.md, section 14, has figures).
+constexpr double kBiasStep = 0.02;
 constexpr double kFewestRows = 4;  // that an expert's capacity lets it take
 
 double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
@@ -256,8 +256,7 @@ void Router::balance_step(RoutingRule& rule, double share) const {
   if (experts == 0 || n == 0) return;
   mean /= static_cast<double>(experts);
   if (rule.bias.empty()) rule.bias.assign(counts_.size(), 0.0);
-  const double usual = rule.score == RoutingRule::Score::sigmoid ? kSigmoidStep : kLogarithmStep;
-  const double step = share * weight_or(options_.balance_weight, usual);
+  const double step = share * weight_or(options_.balance_weight, kBiasStep);
   const auto direction = [&](std::size_t k) {
     if (!counted(k)) return 0.0;
     return counts_[k] < mean ? step : (counts_[k] > mean ? -step : 0.0);
