@@ -234,6 +234,16 @@ TEST_CASE("balancing keeps experts busy, and switched off it is seen what it was
   o.gradient.balance = {Balance::automatic};
   o.gradient.balance_weight = 0;
   CHECK(load(fit(rows.schema, rows.source, o), rows.source).first < 1.3);
+  // Of a single pick nothing but a loss moves the gate.
+  o.top_k = 1;
+  o.gradient.epochs = 40;
+  for (const RoutingRule::Score score : {RoutingRule::Score::softmax, RoutingRule::Score::sigmoid}) {
+    o.gate_score = score;
+    const auto [most, least] = load(fit(rows.schema, rows.source, o), rows.source);
+    CAPTURE(static_cast<int>(score));
+    CHECK(most < 2);
+    CHECK(least > 0.3);
+  }
 }
 
 TEST_CASE("capacity, expert choice, noise and shared experts train") {

@@ -25,7 +25,7 @@ enum class Loss {
 
 /// How experts are kept busy under top-k routing.
 enum class Balance {
-  automatic,   ///< bias for adam and sgd, else none
+  automatic,   ///< adam and sgd: bias, or switching for one pick by scores; else none
   none,        ///< nothing
   bias,        ///< what is added to scores when picking moves against the load (Wang et al. 2024; no loss)
   switching,   ///< alpha E sum_i f_i P_i (Fedus, Zoph & Shazeer 2022), f over the picks
@@ -45,7 +45,7 @@ struct GradientOptions {
   Loss loss = Loss::likelihood;
 
   std::vector<Balance> balance = {Balance::automatic};
-  double balance_weight = 0;   ///< of a balancing loss, or step of the bias; 0: the papers' own
+  double balance_weight = 0;   ///< of a balancing loss, or step of the bias; 0: by kind (docs/math.md, 14)
   double z_loss = 0;           ///< weight of the mean squared log-sum-exp of the logits (Zoph et al. 2022)
   bool noisy = false;          ///< noisy top-k (Shazeer et al. 2017), in training only
   bool expert_choice = false;  ///< in training experts choose rows (Zhou et al. 2022)
