@@ -2,6 +2,7 @@
 #include <map>
 
 #include "experts/families.hpp"
+#include "linalg.hpp"
 #include "moekit/error.hpp"
 
 namespace moekit {
@@ -13,6 +14,8 @@ namespace {
 /// p(y_1, .., y_m | x) = prod_j p(y_j | x, y_1, .., y_(j-1)), where the family of target j also sees the
 /// targets before it; regressions on those and their variances are the modified Cholesky factors of the
 /// covariance (Pourahmadi 1999, Biometrika 86:677), so any covariance can be reached and none is singular.
+/// Priors are on the slopes of the means of y_j given x alone: on those beside earlier targets a ridge would
+/// let an earlier target, which knows x, stand in for x, and find correlations where there are none.
 class JointExperts final : public ExpertFamily {
  public:
   JointExperts(std::string_view family, const ExpertShape& shape) : full_(shape.full_covariance) {
@@ -27,7 +30,7 @@ class JointExperts final : public ExpertFamily {
       if (full_) one.groups.push_back(arma::max(arma::uvec(shape.groups)) + 1);
     }
   }
-  JointExperts(const JointExperts& other) : full_(other.full_) {
+  JointExperts(const JointExperts& other) : full_(other.full_), of_means_(other.of_means_) {
     for (const auto& family : other.families_) families_.push_back(family->clone());
   }
   JointExperts& operator=(const JointExperts&) = delete;
@@ -39,6 +42,7 @@ class JointExperts final : public ExpertFamily {
   std::vector<Field> fields(uword k) override;
   void state(Archive& archive) override {
     for (const auto& family : families_) family->state(archive);
+    archive(of_means_);
   }
   void select(std::span<const uword> from) override {
     for (const auto& family : families_) family->select(from);
@@ -73,13 +77,10 @@ class JointExperts final : public ExpertFamily {
   void add(const Batch& batch, const mat& responsibility, std::span<double> sums) const override;
   void update(std::span<const double> sums, const Penalty& penalty) override;
   void set_penalty(const Penalty& penalty) override {
+    take_mode(penalty);
     for (const auto& family : families_) family->set_penalty(penalty);
   }
-  double log_prior() const override {
-    double sum = 0;
-    for (const auto& family : families_) sum += family->log_prior();
-    return sum;
-  }
+  double log_prior() const override;
   void add_prior_gradient(std::span<double> gradient) const override;
   void scores(const Batch& batch, uword k, mat& out) const override;
   void moments(const Batch& batch, mat& mean, mat& sd) const override {
@@ -97,8 +98,20 @@ class JointExperts final : public ExpertFamily {
   vec chain(uword j, uword k) const { return families_[j]->coefficients(k).col(0); }
   /// M of y = W'x + M e with e independent, unit lower triangular; W: p x m.
   mat mixing(uword k, mat& means) const;
+  /// Where sparse slopes are wanted it is those of the chain that are to be zero.
+  void take_mode(const Penalty& penalty) {
+    of_means_ = full_ && penalty.mode != Penalty::Mode::none && penalty.lasso == 0;
+  }
+  std::vector<mat> means() const;  ///< of each expert, p x m
+  /// Coefficients of target j on features become those of its mean (sign 1), or are so no more (-1).
+  void shift(uword j, const std::vector<mat>& means, double sign);
+  std::vector<double> turned(uword j, std::span<const double> sums, const std::vector<mat>& means) const;
+  std::vector<std::vector<double>> prior_slopes() const;
+  /// Of the priors of later targets by the means of earlier ones, for each expert: p x m.
+  std::vector<mat> pulls(const std::vector<std::vector<double>>& slopes, const std::vector<mat>& means) const;
 
   bool full_;
+  bool of_means_ = false;  // are the priors on means?
   std::vector<std::unique_ptr<ExpertFamily>> families_;
   std::map<std::pair<uword, std::string>, std::string> names_;  // what fields() names point into
 };
@@ -147,12 +160,101 @@ void JointExperts::add(const Batch& batch, const mat& responsibility, std::span<
   });
 }
 
-void JointExperts::update(std::span<const double> sums, const Penalty& penalty) {
-  for (const auto& family : families_) {
-    const std::size_t size = family->sums();
-    family->update(sums.first(size), penalty);
-    sums = sums.subspan(size);
+std::vector<mat> JointExperts::means() const {
+  std::vector<mat> all(count());
+  for (uword k = 0; k < count(); ++k) mixing(k, all[k]);
+  return all;
+}
+
+void JointExperts::shift(uword j, const std::vector<mat>& means, double sign) {
+  for (uword k = 0; k < count(); ++k)
+    for (const Field& f : families_[j]->fields(k)) {
+      if (f.name != "coefficients") continue;
+      const uword p = means[k].n_rows;
+      for (uword i = 0; i < j; ++i)
+        for (uword r = 0; r < p; ++r) f.values[r] += sign * f.values[p + i] * means[k](r, i);
+    }
+}
+
+/// Sums of target j as if it saw the residuals of the targets before it in place of these.
+std::vector<double> JointExperts::turned(uword j, std::span<const double> sums,
+                                         const std::vector<mat>& means) const {
+  std::vector<double> out(sums.begin(), sums.end());
+  if (j == 0) return out;
+  const uword p = means[0].n_rows, all = p + j;
+  const std::size_t stride = 2 + all + packed_size(all);  // of gaussian experts
+  for (uword k = 0; k < count(); ++k) {
+    double* own = out.data() + k * stride + 2;
+    mat turn(all, all, arma::fill::eye);
+    turn.submat(p, 0, all - 1, p - 1) = -means[k].head_cols(j).t();
+    const vec score = turn * vec(own, all);
+    const mat gram = turn * unpack(own + all, all) * turn.t();
+    std::copy(score.begin(), score.end(), own);
+    for (uword r = 0, at = 0; r < all; ++r)
+      for (uword c = 0; c <= r; ++c) own[all + at++] = gram(r, c);
   }
+  return out;
+}
+
+/// Slopes of each target's own log prior, by coefficients that are those of means.
+std::vector<std::vector<double>> JointExperts::prior_slopes() const {
+  std::vector<std::vector<double>> out;
+  for (const auto& family : families_) {
+    out.emplace_back(count() * (family->coefficients(0).n_rows + 1), 0.0);
+    family->add_prior_gradient(out.back());
+  }
+  return out;
+}
+
+std::vector<mat> JointExperts::pulls(const std::vector<std::vector<double>>& slopes,
+                                     const std::vector<mat>& means) const {
+  std::vector<mat> out(count());
+  const uword m = targets(), p = means[0].n_rows;
+  for (uword k = 0; k < count(); ++k) {
+    out[k].zeros(p, m);
+    for (uword j = m; j-- > 1;) {
+      const vec own = chain(j, k);
+      const vec slope = out[k].col(j) + vec(slopes[j].data() + k * (p + j + 1), p);
+      for (uword i = 0; i < j; ++i) out[k].col(i) += own[p + i] * slope;
+    }
+  }
+  return out;
+}
+
+void JointExperts::update(std::span<const double> sums, const Penalty& penalty) {
+  take_mode(penalty);
+  std::vector<mat> mean, pull;
+  if (of_means_) {
+    mean = means();
+    for (uword j = 1; j < targets(); ++j) shift(j, mean, 1);
+    pull = pulls(prior_slopes(), mean);
+  }
+  for (uword j = 0; j < targets(); ++j) {
+    const std::span<const double> part = sums.first(families_[j]->sums());
+    sums = sums.subspan(part.size());
+    if (!of_means_) {
+      families_[j]->update(part, penalty);
+      continue;
+    }
+    std::vector<double> own = turned(j, part, mean);
+    const std::size_t stride = own.size() / count();
+    for (uword k = 0; k < count(); ++k)
+      for (uword r = 0; r < pull[k].n_rows; ++r)
+        own[k * stride + 2 + r] += std::pow(families_[j]->noise(k), 2) * pull[k](r, j);
+    families_[j]->update(own, penalty);
+    shift(j, mean, -1);
+  }
+}
+
+double JointExperts::log_prior() const {
+  double sum = 0;
+  JointExperts turned(*this);
+  const std::vector<mat> mean = of_means_ ? means() : std::vector<mat>();
+  for (uword j = 0; j < targets(); ++j) {
+    if (of_means_) turned.shift(j, mean, 1);
+    sum += turned.families_[j]->log_prior();
+  }
+  return sum;
 }
 
 void JointExperts::scores(const Batch& batch, uword k, mat& out) const {
@@ -166,6 +268,27 @@ void JointExperts::scores(const Batch& batch, uword k, mat& out) const {
 
 /// Families are ordered by expert, and so is the whole: an expert's part holds those of its targets.
 void JointExperts::add_prior_gradient(std::span<double> gradient) const {
+  if (of_means_) {
+    JointExperts turned(*this);
+    const std::vector<mat> mean = means();
+    for (uword j = 1; j < targets(); ++j) turned.shift(j, mean, 1);
+    const std::vector<std::vector<double>> slopes = turned.prior_slopes();
+    const std::vector<mat> pull = pulls(slopes, mean);
+    const uword p = mean[0].n_rows;
+    const std::size_t all = gradient.size() / count();
+    for (uword k = 0; k < count(); ++k) {
+      double* to = gradient.data() + k * all;
+      for (uword j = 0; j < targets(); ++j) {
+        const double* own = slopes[j].data() + k * (p + j + 1);
+        const vec by_mean = vec(own, p) + pull[k].col(j);
+        for (uword r = 0; r < p; ++r) to[r] += by_mean[r];
+        for (uword i = 0; i < j; ++i) to[p + i] += own[p + i] + arma::dot(mean[k].col(i), by_mean);
+        to[p + j] += own[p + j];
+        to += p + j + 1;
+      }
+    }
+    return;
+  }
   const auto moving = [](ExpertFamily& family) {
     std::size_t size = 0;
     for (const Field& f : family.fields(0)) size += f.kind == Field::Kind::fixed ? 0 : f.values.size();
