@@ -70,6 +70,7 @@ void CoefficientPrior::measure(uword k, const vec& away, const vec& variance) {
 
 void CoefficientPrior::refresh(uword k, const vec& w, const mat& curvature, const vec& score, double most) {
   constexpr double kStronger = 1.5, kStrongest = 1e12;
+  if (precision_.is_empty()) return;  // no slopes
   vec variance;
   least_of_.col(k).zeros();
   while (true) {
