@@ -115,7 +115,8 @@ Json fit_report_json(const FitRecord& record) {
   json["gate"] = model.gate_family;
   json["hidden"] = model.hidden;
   json["top_k"] = mixture.routing.active(mixture.count()) ? mixture.routing.top_k : 0;
-  json["balance"] = balance_text(model).empty() ? Json(nullptr) : Json(balance_text(model));
+  const std::string balance = balance_text(model);
+  json["balance"] = balance.empty() ? Json(nullptr) : Json(balance);
   json["log_likelihood"] = json_number(p.log_likelihood);
   json["log_likelihood_one_expert"] = json_number(p.single_log_likelihood);
   json["parameters"] = json_number(p.parameters);

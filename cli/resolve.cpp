@@ -115,7 +115,7 @@ RowOptions row_options(const ReadingArgs& args, const Model& model) {
   RowOptions options;
   options.allow_missing_columns = args.allow_missing_columns;
   options.format = format_for(args.format, model.schema.format);
-  options.positive_target = model.family == "gamma";
+  options.positive_target = family_traits(model.family).positive;
   return options;
 }
 

@@ -49,8 +49,8 @@ std::unique_ptr<const Source> read_validation(const TrainArgs& args, const Table
   std::uint64_t memory = memory_for_rows(args.fit.memory, path);
   // 0 would be any.
   if (memory > 0) memory -= std::min(bytes_of(table.source), memory - 1);
-  HeldRows held =
-      read_held_rows(path, table.schema, memory, compute, family_of(options, table.schema) == "gamma");
+  const bool positive = family_traits(family_of(options, table.schema)).positive;
+  HeldRows held = read_held_rows(path, table.schema, memory, compute, positive);
   for (const std::string& note : held.notes) console.note(path + ": " + note);
   if (held.rows->rows() == 0)
     throw Error(Errc::data, path + ": no row with a target; give another validation file");

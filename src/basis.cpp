@@ -90,13 +90,6 @@ void level_feature(const std::uint32_t* code, uword n, std::uint32_t level, std:
 
 }  // namespace
 
-void RampRun::find(double x, std::uint32_t& piece, double& along) const {
-  const auto after = std::upper_bound(knot.begin(), knot.end(), x);
-  const std::size_t at = after == knot.begin() ? 0 : static_cast<std::size_t>(after - knot.begin() - 1);
-  piece = static_cast<std::uint32_t>(std::isnan(x) ? 0 : at);
-  along = std::clamp((x - knot[piece]) / width[piece], 0.0, 1.0);
-}
-
 Basis::Basis(std::vector<Term> terms) : terms_(std::move(terms)), runs_(runs_of(terms_)) {}
 
 void Basis::features(const Schema& schema, const Block& block, mat& out) const {

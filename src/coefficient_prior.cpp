@@ -68,7 +68,8 @@ void CoefficientPrior::measure(uword k, const vec& away, const vec& variance) {
   size_.col(k) = size;
 }
 
-void CoefficientPrior::refresh(uword k, const vec& w, const mat& curvature, const vec& score, double most) {
+void CoefficientPrior::refresh(uword k, const vec& w, const mat& curvature, const vec& score, double rows) {
+  constexpr double kMostSlopes = 0.5;  // that a row determines
   constexpr double kStronger = 1.5, kStrongest = 1e12;
   if (precision_.is_empty()) return;  // no slopes
   vec variance;
@@ -76,7 +77,7 @@ void CoefficientPrior::refresh(uword k, const vec& w, const mat& curvature, cons
   while (true) {
     const vec next = w + step(k, w, curvature, score, &variance);
     measure(k, next - common_, variance);
-    if (effective(k) <= most || precision_.col(k).max() > kStrongest) break;
+    if (effective(k) <= kMostSlopes * rows || precision_.col(k).max() > kStrongest) break;
     precision_.col(k) *= kStronger;
     least_of_.col(k) = precision_.col(k);
   }
@@ -91,6 +92,11 @@ void CoefficientPrior::share() {
       precision_(g, k) = std::max(
           least_of_(g, k), evidence_precision(effective_(g, k) + effective, size_(g, k) + size, least_));
   }
+}
+
+bool CoefficientPrior::bears_common(double rows) const {
+  constexpr double kRows = 2;  // that each entry takes
+  return precision_.n_cols > 1 && rows > kRows * static_cast<double>(features());
 }
 
 void CoefficientPrior::update_common(const mat& w) {

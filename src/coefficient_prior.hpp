@@ -7,10 +7,6 @@
 
 namespace moekit {
 
-/// Under the evidence: slopes that a row determines at most, and rows that each entry of the vector common to
-/// all predictors takes.
-inline constexpr double kMostSlopes = 0.5, kRowsOfCommon = 2;
-
 /// Normal priors on the coefficients of K linear predictors that share their features. Features come in
 /// groups (the linear terms, the levels of a category, the curve of an input); each group of each predictor
 /// has its precision, found by the evidence (MacKay 1992), and its coefficients are drawn towards a vector
@@ -34,11 +30,14 @@ class CoefficientPrior {
   /// `variance`: if not null, becomes the diagonal of the inverse of the penalised curvature.
   vec step(uword k, const vec& w, const mat& curvature, const vec& score, vec* variance = nullptr) const;
   /// The evidence's look at predictor k after a step from w: how far its coefficients lie from the common
-  /// vector and how many the data determine. Where they are more than `most`, its precisions are raised until
-  /// they are not, and held there: else coefficients meet all of a few rows, and no noise is left.
-  void refresh(uword k, const vec& w, const mat& curvature, const vec& score, double most);
+  /// vector and how many the data determine. Where they are more than half of its `rows` (sum of weights),
+  /// its precisions are raised until they are not, and held there: else coefficients meet all of a few rows,
+  /// and no noise is left.
+  void refresh(uword k, const vec& w, const mat& curvature, const vec& score, double rows);
   /// After all predictors were refreshed: each precision is drawn towards that of all predictors together.
   void share();
+  /// Do so many rows, of all predictors together, determine a common vector?
+  bool bears_common(double rows) const;
   /// The mode of the common vector; w: p x K.
   void update_common(const mat& w);
   double log_prior(uword k, const vec& w) const;

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "components.hpp"
+#include "picking.hpp"
 
 namespace moekit {
 
@@ -119,10 +120,9 @@ arma::rowvec log_weights(const Mixture& m, const Posterior& post) {
   Batch batch = post.batch;
   batch.picks = nullptr;
   mat out;
-  if (routed && m.routing.score == RoutingRule::Score::sigmoid && m.gate->logits(batch, out))
-    out.transform([](double x) { return std::min(x, 0.0) - std::log1p(std::exp(-std::abs(x))); });
-  else
-    m.gate->log_prob(batch, out);
+  m.gate->log_prob(batch, out);
+  mat score;
+  if (routed) routing_scores(m.routing, *m.gate, batch, out, score);
   return out.row(0);
 }
 

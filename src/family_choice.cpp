@@ -63,9 +63,9 @@ void check_family(const FitOptions& options, const Schema& schema) {
     throw Error(Errc::usage,
                 "--covariance full needs gaussian experts with constant noise; use --covariance independent");
   for (uword j = 0; j < schema.targets(); ++j)
-    if (const Target& each = schema.target_at(j); family == "gamma" && !(each.min > 0))
-      throw Error(Errc::usage, "--family gamma needs a target above 0 in every row, and '" + each.name +
-                                   "' goes down to " + std::to_string(each.min));
+    if (const Target& each = schema.target_at(j); traits.positive && !(each.min > 0))
+      throw Error(Errc::usage, "--family " + family + " needs a target above 0 in every row, and '" +
+                                   each.name + "' goes down to " + std::to_string(each.min));
 }
 
 }  // namespace moekit

@@ -220,12 +220,11 @@ class Parts {
   Parts(const Model& model, const Block& block, const Components& c) : c_(c) {
     Block inputs = block;
     inputs.target = nullptr;
-    Posterior post;
+    Batch batch;
     for (const Mixture& member : model.members) {
-      gate_weights(member, model.schema, inputs, post);
-      post.batch.picks = nullptr;
+      member.prepare(model.schema, inputs, batch);
       const auto& experts = dynamic_cast<const GeneralisedExperts&>(*member.experts);
-      members_.push_back(experts.parameters(post.batch));
+      members_.push_back(experts.parameters(batch));
     }
   }
 

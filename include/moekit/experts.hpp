@@ -200,6 +200,7 @@ struct FamilyTraits {
   bool noise = false;     ///< its noise can vary with the inputs
   bool log_link = false;  ///< coefficients add up to the logarithm of the mean; the target cannot be negative
   bool kink = false;      ///< its log density has no second derivative where the target meets the location
+  bool positive = false;  ///< the target is above 0
   bool heavy_tails = false;  ///< made for targets far from the rest, which are to have no region of their own
 };
 FamilyTraits family_traits(std::string_view family);

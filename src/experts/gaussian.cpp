@@ -178,13 +178,13 @@ void GaussianExperts::update(std::span<const double> sums, const Penalty& penalt
   if (prior_.evidence() && penalty.refresh) {
     double rows = 0;
     for (uword k = 0; k < count(); ++k) rows += sums[k * stride()];
-    if (count() > 1 && rows > kRowsOfCommon * static_cast<double>(w_.n_rows)) prior_.update_common(w_);
+    if (prior_.bears_common(rows)) prior_.update_common(w_);
     for (uword k = 0; k < count(); ++k) {
       const double* own = sums.data() + k * stride();
       const mat gram = unpack(own + 2 + w_.n_rows, w_.n_rows);
       const vec score(const_cast<double*>(own + 2), w_.n_rows, false, true);
       const double variance = noise_[k] * noise_[k];
-      prior_.refresh(k, w_.col(k), gram / variance, score / variance, kMostSlopes * own[0]);
+      prior_.refresh(k, w_.col(k), gram / variance, score / variance, own[0]);
     }
     prior_.share();
   }

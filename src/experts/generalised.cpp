@@ -224,19 +224,19 @@ GeneralisedExperts::Newton GeneralisedExperts::scale_sums(uword k, const double*
 void GeneralisedExperts::refresh(std::span<const double> sums) {
   double rows = 0;
   for (uword k = 0; k < count(); ++k) rows += sums[k * stride()];
-  if (count() > 1 && rows > kRowsOfCommon * static_cast<double>(p())) {
+  if (prior_.bears_common(rows)) {
     prior_.update_common(w_);
     if (q() > 0) noise_prior_.update_common(v_);
   }
-  const auto look = [](CoefficientPrior& prior, uword k, const vec& now, const Newton& own, double weight) {
-    prior.refresh(k, now, own.curvature, own.score, kMostSlopes * weight);
-  };
   for (uword k = 0; k < count(); ++k) {
     const double* own = sums.data() + k * stride();
     if (!(own[0] > 0)) continue;
     if (q() > 0) centre_.col(k) = vec(own + centre_at(), q()) / own[0];
-    look(prior_, k, w_.col(k), location_sums(own), own[0]);
-    if (q() > 0) look(noise_prior_, k, v_.col(k), scale_sums(k, own), own[0]);
+    const Newton location = location_sums(own);
+    prior_.refresh(k, w_.col(k), location.curvature, location.score, own[0]);
+    if (q() == 0) continue;
+    const Newton scale = scale_sums(k, own);
+    noise_prior_.refresh(k, v_.col(k), scale.curvature, scale.score, own[0]);
   }
   prior_.share();
   noise_prior_.share();

@@ -106,7 +106,10 @@ class JointExperts final : public ExpertFamily {
   /// Coefficients of target j on features become those of its mean (sign 1), or are so no more (-1).
   void shift(uword j, const std::vector<mat>& means, double sign);
   std::vector<double> turned(uword j, std::span<const double> sums, const std::vector<mat>& means) const;
+  JointExperts with_means(const std::vector<mat>& means) const;  ///< shifted: a copy to ask, not to fit
   std::vector<std::vector<double>> prior_slopes() const;
+  void turn_back(std::vector<std::vector<double>>& slopes, const std::vector<mat>& means,
+                 const std::vector<mat>& pull) const;
   /// Of the priors of later targets by the means of earlier ones, for each expert: p x m.
   std::vector<mat> pulls(const std::vector<std::vector<double>>& slopes, const std::vector<mat>& means) const;
 
@@ -196,11 +199,13 @@ std::vector<double> JointExperts::turned(uword j, std::span<const double> sums,
   return out;
 }
 
-/// Slopes of each target's own log prior, by coefficients that are those of means.
+/// Of each target's own log prior: in the order of its fields that move, expert by expert.
 std::vector<std::vector<double>> JointExperts::prior_slopes() const {
   std::vector<std::vector<double>> out;
   for (const auto& family : families_) {
-    out.emplace_back(count() * (family->coefficients(0).n_rows + 1), 0.0);
+    std::size_t size = 0;
+    for (const Field& f : family->fields(0)) size += f.kind == Field::Kind::fixed ? 0 : f.values.size();
+    out.emplace_back(size * count(), 0.0);
     family->add_prior_gradient(out.back());
   }
   return out;
@@ -246,14 +251,20 @@ void JointExperts::update(std::span<const double> sums, const Penalty& penalty) 
   }
 }
 
+JointExperts JointExperts::with_means(const std::vector<mat>& means) const {
+  JointExperts out(*this);
+  for (uword j = 1; j < targets(); ++j) out.shift(j, means, 1);
+  return out;
+}
+
 double JointExperts::log_prior() const {
-  double sum = 0;
-  JointExperts turned(*this);
-  const std::vector<mat> mean = of_means_ ? means() : std::vector<mat>();
-  for (uword j = 0; j < targets(); ++j) {
-    if (of_means_) turned.shift(j, mean, 1);
-    sum += turned.families_[j]->log_prior();
+  if (of_means_) {
+    JointExperts turned = with_means(means());
+    turned.of_means_ = false;
+    return turned.log_prior();
   }
+  double sum = 0;
+  for (const auto& family : families_) sum += family->log_prior();
   return sum;
 }
 
@@ -266,40 +277,34 @@ void JointExperts::scores(const Batch& batch, uword k, mat& out) const {
   });
 }
 
+/// From slopes by the coefficients of means to those by the chain's.
+void JointExperts::turn_back(std::vector<std::vector<double>>& slopes, const std::vector<mat>& means,
+                             const std::vector<mat>& pull) const {
+  const uword p = means[0].n_rows;
+  for (uword k = 0; k < count(); ++k)
+    for (uword j = 0; j < targets(); ++j) {
+      double* own = slopes[j].data() + k * (p + j + 1);
+      const vec by_mean = vec(own, p) + pull[k].col(j);
+      std::copy(by_mean.begin(), by_mean.end(), own);
+      for (uword i = 0; i < j; ++i) own[p + i] += arma::dot(means[k].col(i), by_mean);
+    }
+}
+
 /// Families are ordered by expert, and so is the whole: an expert's part holds those of its targets.
 void JointExperts::add_prior_gradient(std::span<double> gradient) const {
+  std::vector<std::vector<double>> slopes;
   if (of_means_) {
-    JointExperts turned(*this);
     const std::vector<mat> mean = means();
-    for (uword j = 1; j < targets(); ++j) turned.shift(j, mean, 1);
-    const std::vector<std::vector<double>> slopes = turned.prior_slopes();
-    const std::vector<mat> pull = pulls(slopes, mean);
-    const uword p = mean[0].n_rows;
-    const std::size_t all = gradient.size() / count();
-    for (uword k = 0; k < count(); ++k) {
-      double* to = gradient.data() + k * all;
-      for (uword j = 0; j < targets(); ++j) {
-        const double* own = slopes[j].data() + k * (p + j + 1);
-        const vec by_mean = vec(own, p) + pull[k].col(j);
-        for (uword r = 0; r < p; ++r) to[r] += by_mean[r];
-        for (uword i = 0; i < j; ++i) to[p + i] += own[p + i] + arma::dot(mean[k].col(i), by_mean);
-        to[p + j] += own[p + j];
-        to += p + j + 1;
-      }
-    }
-    return;
+    const JointExperts turned = with_means(mean);
+    slopes = turned.prior_slopes();
+    turn_back(slopes, mean, turned.pulls(slopes, mean));
+  } else {
+    slopes = prior_slopes();
   }
-  const auto moving = [](ExpertFamily& family) {
-    std::size_t size = 0;
-    for (const Field& f : family.fields(0)) size += f.kind == Field::Kind::fixed ? 0 : f.values.size();
-    return size;
-  };
   std::size_t begin = 0;
   const std::size_t all = gradient.size() / count();
-  for (const auto& family : families_) {
-    const std::size_t size = moving(*family);
-    std::vector<double> own(size * count(), 0.0);
-    family->add_prior_gradient(own);
+  for (const std::vector<double>& own : slopes) {
+    const std::size_t size = own.size() / count();
     for (uword k = 0; k < count(); ++k)
       for (std::size_t j = 0; j < size; ++j) gradient[k * all + begin + j] += own[k * size + j];
     begin += size;

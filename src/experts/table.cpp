@@ -15,9 +15,9 @@ struct Row {
 };
 constexpr Row kFamilies[] = {
     {"gaussian", {Task::regression, true, false}, make_gaussian},
-    {"student-t", {Task::regression, true, false, false, true}, make_student_t},
+    {"student-t", {.task = Task::regression, .noise = true, .heavy_tails = true}, make_student_t},
     {"laplace", {Task::regression, true, false, true}, make_laplace},
-    {"gamma", {Task::regression, true, true}, make_gamma},
+    {"gamma", {.task = Task::regression, .noise = true, .log_link = true, .positive = true}, make_gamma},
     {"logistic", {Task::classification, false, false}, make_logistic},
     {"poisson", {Task::count, false, true}, make_poisson},
     {"negative-binomial", {Task::count, true, true}, make_negative_binomial},
