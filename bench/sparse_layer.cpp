@@ -150,17 +150,18 @@ double multiply_adds(const std::string& name, int threads) {
   const WeightType type = weight_type_named(name);
   const layer::Product& product = layer::product_of(type);
   constexpr std::size_t kInner = 128;
+  const std::size_t rows = product.tile_rows();
   Compute compute;
   compute.threads = threads;
   return seconds([&] {
     parallel_for(static_cast<std::size_t>(threads), compute, [&](std::size_t) {
-      layer::Buffer panel(layer::panel_bytes(type, kInner)), x(layer::kTileRows * product.row_bytes(kInner));
+      layer::Buffer panel(layer::panel_bytes(type, kInner)), x(rows * product.row_bytes(kInner));
       std::memset(panel.data(), 0, panel.bytes());
       std::memset(x.data(), 0, x.bytes());
-      std::vector<float> out(layer::kTileRows * layer::kPanel);
-      const std::size_t sums = kInner * layer::kTileRows * layer::kPanel;
+      std::vector<float> out(rows * layer::kPanel);
+      const std::size_t sums = kInner * rows * layer::kPanel;
       for (std::size_t i = 0; i < 1000000000 / sums; ++i)
-        layer::multiply(product, panel.data(), x.data(), kInner, layer::kTileRows, out.data());
+        layer::multiply(product, panel.data(), x.data(), kInner, rows, out.data());
     });
   });
 }

@@ -2,8 +2,12 @@
 #include "moekit/layer.hpp"
 
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
 
 #include "layer/kernels.hpp"
+#include "layer/kernels_amx.hpp"
 #include "layer/kernels_avx512.hpp"
 #include "layer_helpers.hpp"
 #include "moekit/error.hpp"
@@ -48,6 +52,47 @@ void check_against_naive(const LayerShape& s, std::size_t rows, std::size_t pick
     const double most = type == WeightType::f32 ? 1e-5 : type == WeightType::bf16 ? 4e-2 : 0.12;
     CHECK(relative_difference(y, expected.y) < most);
   }
+}
+
+/// Products of rows x (each `inner` long) with kPanel rows of weights.
+std::vector<float> multiplied(const layer::Product& product, const std::vector<float>& w,
+                              const std::vector<float>& x, std::size_t inner) {
+  const std::size_t rows = x.size() / inner, row_bytes = product.row_bytes(inner);
+  std::vector<unsigned char> panel(layer::panel_bytes(product.type, inner)), tiles(rows * row_bytes);
+  layer::pack_panel(product.type, w.data(), inner, panel.data());
+  for (std::size_t first = 0; first < rows; first += product.tile_rows()) {
+    std::vector<const float*> row;
+    for (std::size_t r = first; r < std::min(rows, first + product.tile_rows()); ++r)
+      row.push_back(x.data() + r * inner);
+    layer::pack_tile(product, row.data(), row.size(), inner, tiles.data() + first * row_bytes);
+  }
+  std::vector<float> out(rows * layer::kPanel);
+  layer::multiply(product, panel.data(), tiles.data(), inner, rows, out.data());
+  return out;
+}
+
+float as_bf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return std::bit_cast<float>((bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u);
+}
+
+/// The same as Intel's manual describes TDPBF16PS: of each 32 inner indices the even and the odd ones are
+/// summed by themselves, and both sums are added to the total.
+std::vector<float> in_bands(const std::vector<float>& w, const std::vector<float>& x, std::size_t inner) {
+  const std::size_t rows = x.size() / inner;
+  std::vector<float> out;
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t c = 0; c < layer::kPanel; ++c) {
+      float total = 0;
+      for (std::size_t from = 0; from < inner; from += 32) {
+        float sum[2] = {0, 0};
+        for (std::size_t i = from; i < std::min(inner, from + 32); ++i)
+          sum[i % 2] += as_bf16(x[r * inner + i]) * as_bf16(w[c * inner + i]);
+        total += sum[0] + sum[1];
+      }
+      out.push_back(total);
+    }
+  return out;
 }
 
 }  // namespace
@@ -164,23 +209,41 @@ TEST_CASE("every kernel of this processor gives the bits of the plain one") {
     for (const std::size_t inner : {1u, 31u, 64u, 577u})
       for (std::size_t rows = 1; rows <= layer::kTileRows; ++rows) {
         const std::vector<float> w = random_rows(layer::kPanel, inner, 9), x = random_rows(rows, inner, rows);
-        std::vector<unsigned char> panel(layer::panel_bytes(type, inner));
-        layer::pack_panel(type, w.data(), inner, panel.data());
-        std::vector<const float*> row;
-        for (std::size_t r = 0; r < rows; ++r) row.push_back(x.data() + r * inner);
-        const auto run = [&](const layer::Product& product) {
-          std::vector<unsigned char> tile(rows * product.row_bytes(inner));
-          layer::pack_tile(product, row.data(), rows, inner, tile.data());
-          std::vector<float> out(rows * layer::kPanel);
-          layer::multiply(product, panel.data(), tile.data(), inner, rows, out.data());
-          return out;
-        };
-        const std::vector<float> plain = run(layer::plain_product(type));
-        CHECK(run(layer::product_of(type)) == plain);
+        const std::vector<float> plain = multiplied(layer::plain_product(type), w, x, inner);
+        if (!layer::product_of(type).group) CHECK(multiplied(layer::product_of(type), w, x, inner) == plain);
         // The timing may have preferred another.
         const layer::TileKernel own = layer::avx512_bf16_kernel();
-        if (type == WeightType::bf16 && own) CHECK(run({type, own, 4}) == plain);
+        if (type == WeightType::bf16 && own)
+          CHECK(multiplied({type, layer::RowLayout::pairs, own}, w, x, inner) == plain);
       }
+}
+
+TEST_CASE("the matrix unit gives the bits of its formula, whatever the number of rows") {
+  const layer::GroupKernel unit = layer::amx_bf16_kernel();
+  if (!unit) return;
+  const layer::Product product{WeightType::bf16, layer::RowLayout::bands, nullptr, unit};
+  for (const std::size_t inner : {1u, 31u, 32u, 256u, 257u, 577u})
+    for (const std::size_t rows : {1u, 2u, 15u, 16u, 17u, 31u, 32u, 33u, 70u, 192u}) {
+      CAPTURE(inner);
+      CAPTURE(rows);
+      const std::vector<float> w = random_rows(layer::kPanel, inner, 9), x = random_rows(rows, inner, rows);
+      CHECK(multiplied(product, w, x, inner) == in_bands(w, x, inner));
+    }
+}
+
+TEST_CASE("rows in bands keep what is not finite") {
+  const float nan_of_lower_half = std::bit_cast<float>(0x7f800001u);
+  const std::vector<float> x = {INFINITY, -INFINITY, NAN, nan_of_lower_half, 1e-40f, -0.0f};
+  std::array<std::uint16_t, layer::kBand> out;
+  const float* row = x.data();
+  const layer::Product product{WeightType::bf16, layer::RowLayout::bands, nullptr};
+  layer::pack_tile(product, &row, 1, x.size(), reinterpret_cast<unsigned char*>(out.data()));
+  CHECK(out[0] == 0x7f80);
+  CHECK(out[1] == 0xff80);
+  for (const std::size_t i : {2u, 3u}) CHECK(std::isnan(std::bit_cast<float>(std::uint32_t{out[i]} << 16)));
+  CHECK(out[4] == 0);
+  CHECK(out[5] == 0x8000);
+  for (std::size_t i = x.size(); i < layer::kBand; ++i) CHECK(out[i] == 0);
 }
 
 TEST_CASE("what cannot be a layer is refused") {

@@ -110,17 +110,18 @@ std::vector<ForwardPass::Piece> ForwardPass::pieces(const PackedMatrix& matrix, 
 }
 
 void ForwardPass::by_stages(int threads, float* y) {
-  for (const std::uint32_t e : slots_.active) pack_rows(e);
   const std::vector<Piece> ups = pieces(layer_.up, threads), downs = pieces(layer_.down, threads);
   // Who finishes the last piece of an expert packs its hidden units.
   std::vector<std::atomic<std::uint32_t>> open(shape_.experts);
   for (const Piece& piece : ups) open[piece.expert].fetch_add(1, std::memory_order_relaxed);
-  std::atomic<std::size_t> next_up{0}, next_down{0};
+  std::atomic<std::size_t> next_rows{0}, next_up{0}, next_down{0};
   std::barrier stage(threads);
   Compute used = compute_;
   used.threads = threads;
   // As many tasks as threads, and each waits for the others: so every thread takes one. None of them throws.
   parallel_for(static_cast<std::size_t>(threads), used, [&](std::size_t t) {
+    for (std::size_t i; (i = next_rows.fetch_add(1)) < slots_.active.size();) pack_rows(slots_.active[i]);
+    stage.arrive_and_wait();
     for (std::size_t i; (i = next_up.fetch_add(1)) < ups.size();) {
       up(ups[i]);
       if (open[ups[i].expert].fetch_sub(1, std::memory_order_acq_rel) == 1) pack_hidden(ups[i].expert);
@@ -134,8 +135,9 @@ void ForwardPass::by_stages(int threads, float* y) {
 }
 
 void ForwardPass::pack_rows(std::size_t expert) {
-  in_runs(slots_.begin[expert], slots_.begin[expert + 1], kTileRows, [&](std::size_t s, std::size_t rows) {
-    std::array<const float*, kTileRows> row;
+  const std::size_t most = product_.tile_rows();
+  in_runs(slots_.begin[expert], slots_.begin[expert + 1], most, [&](std::size_t s, std::size_t rows) {
+    std::array<const float*, kMostTileRows> row;
     for (std::size_t r = 0; r < rows; ++r) row[r] = x_ + slots_.row[s + r] * shape_.inputs;
     pack_tile(product_, row.data(), rows, shape_.inputs, space_.x_tiles.data() + s * x_bytes_);
   });
@@ -171,8 +173,9 @@ void ForwardPass::store_hidden(const float* tile, std::size_t panel, std::size_t
 
 void ForwardPass::pack_hidden(std::size_t expert) {
   if (shape_.kind == ExpertKind::linear) return;
-  in_runs(slots_.begin[expert], slots_.begin[expert + 1], kTileRows, [&](std::size_t s, std::size_t rows) {
-    std::array<const float*, kTileRows> row;
+  const std::size_t most = product_.tile_rows();
+  in_runs(slots_.begin[expert], slots_.begin[expert + 1], most, [&](std::size_t s, std::size_t rows) {
+    std::array<const float*, kMostTileRows> row;
     for (std::size_t r = 0; r < rows; ++r) row[r] = space_.hidden.floats() + (s + r) * hidden_stride_;
     pack_tile(product_, row.data(), rows, shape_.hidden, space_.hidden_tiles.data() + s * hidden_bytes_);
   });

@@ -286,36 +286,13 @@ void plain_int8(const unsigned char* w, const unsigned char* x, std::size_t step
 Product plain_product(WeightType type) {
   switch (type) {
     case WeightType::f32:
-      return {type, plain_f32, 4};
+      return {type, RowLayout::values, plain_f32};
     case WeightType::bf16:
-      return {type, plain_bf16, 8};
+      return {type, RowLayout::wide_pairs, plain_bf16};
     case WeightType::int8:
       break;
   }
-  return {type, plain_int8, 8 + kBlock};
-}
-
-void multiply(const Product& product, const unsigned char* panel, const unsigned char* tiles,
-              std::size_t inner, std::size_t rows, float* out) {
-  const WeightType type = product.type;
-  const std::size_t steps = steps_of(type, inner), most = kChunk / step_of(type),
-                    step = panel_step_bytes(type);
-  if (steps == 0) std::fill_n(out, rows * kPanel, 0.0f);
-  const std::size_t count = (rows + kTileRows - 1) / kTileRows;
-  for (std::size_t s = 0; s < steps; s += most) {
-    const std::size_t n = std::min(most, steps - s);
-    const unsigned char* chunk = panel + s * step;
-    for (std::size_t t = 0; t < count; ++t) {
-      const std::size_t first = t * kTileRows, height = std::min(kTileRows, rows - first);
-      const unsigned char* x = tiles + (first * steps + s * height) * product.row_step_bytes;
-      // The first tile asks for its own weights, some way ahead; the others for a part of the next chunk
-      // each.
-      const std::size_t share = n * step / std::max<std::size_t>(1, count - 1);
-      const Ahead ahead =
-          t == 0 ? Ahead{chunk + kLead, step} : Ahead{chunk + n * step + (t - 1) * share, share / n};
-      product.tile(chunk, x, n, height, s > 0, out + first * kPanel, ahead);
-    }
-  }
+  return {type, RowLayout::blocks, plain_int8};
 }
 
 void activate_gated(Activation activation, const float* tile, std::size_t rows, float* hidden,

@@ -72,15 +72,20 @@ void Interleave(const float* const* row, std::size_t count, std::size_t inner, f
 }
 
 /// Rounded to bfloat16 as to_bf16 does, kept as float32.
-HWY_INLINE V4 Rounded(D4 d, V4 v) {
-  const hn::RebindToUnsigned<D4> du;
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Rounded(D d, V v) {
+  const hn::RebindToUnsigned<D> du;
   const auto bits = hn::BitCast(du, v), last = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
   const auto sum = hn::Add(bits, hn::Add(last, hn::Set(du, 0x7fffu)));
   const auto exponent = hn::And(bits, hn::Set(du, 0x7f800000u));
   const auto upper = hn::And(sum, hn::Set(du, 0xffff0000u));
   const auto subnormal = hn::Eq(exponent, hn::Zero(du));
   const auto kept = hn::IfThenElse(subnormal, hn::And(bits, hn::Set(du, 0x80000000u)), upper);
-  return hn::IfThenElse(hn::IsNaN(v), v, hn::BitCast(d, kept));
+  // NaN stays one without its lower half.
+  const auto quiet = hn::Or(bits, hn::Set(du, 0x00400000u));
+  return hn::BitCast(
+      d,
+      hn::IfThenElse(hn::Gt(hn::And(bits, hn::Set(du, 0x7fffffffu)), hn::Set(du, 0x7f800000u)), quiet, kept));
 }
 
 /// to[i * count + 2 r + h] = row[r][i + h], rounded, for even i; `inner` is even or followed by zero.
@@ -104,6 +109,28 @@ void InterleaveWide(const float* const* row, std::size_t count, std::size_t inne
 #endif
   for (; r < count; ++r)
     for (std::size_t i = 0; i < (inner + 1) / 2 * 2; ++i) single(r, i);
+}
+
+/// Bands of rows in bfloat16, rounded as to_bf16 does.
+void PackBands(const float* const* row, std::size_t count, std::size_t inner, std::uint16_t* to) {
+  const hn::CappedTag<float, 16> d;
+  const hn::RebindToSigned<decltype(d)> di;
+  const hn::Rebind<std::uint16_t, decltype(d)> halves;
+  constexpr std::size_t kLanes = hn::MaxLanes(d);
+  float padded[kBand];
+  for (std::size_t from = 0; from < inner; from += kBand)
+    for (std::size_t r = 0; r < count; ++r, to += kBand) {
+      const float* values = row[r] + from;
+      if (inner - from < kBand) {
+        std::fill(std::copy_n(values, inner - from, padded), padded + kBand, 0.0f);
+        values = padded;
+      }
+      for (std::size_t i = 0; i < kBand; i += kLanes) {
+        const auto bits = hn::BitCast(di, Rounded(d, hn::LoadU(d, values + i)));
+        const auto upper = hn::And(hn::ShiftRight<16>(bits), hn::Set(di, 0xffff));
+        hn::StoreU(hn::DemoteTo(halves, upper), halves, to + i);
+      }
+    }
 }
 
 /// One row's block of 32 values: scale, -128 times the sum of the steps, and the steps as bytes.
@@ -156,6 +183,7 @@ namespace moekit::layer {
 
 HWY_EXPORT(Interleave);
 HWY_EXPORT(InterleaveWide);
+HWY_EXPORT(PackBands);
 HWY_EXPORT(PackInt8);
 
 namespace {
@@ -183,14 +211,17 @@ void interleave_pairs(const float* const* rows, std::size_t count, std::size_t i
 void pack_tile(const Product& product, const float* const* rows, std::size_t count, std::size_t inner,
                unsigned char* out) {
   float* wide = reinterpret_cast<float*>(out);
-  if (product.type == WeightType::int8) {
-    HWY_DYNAMIC_DISPATCH(PackInt8)(rows, count, inner, out);
-  } else if (product.type == WeightType::f32) {
-    HWY_DYNAMIC_DISPATCH(Interleave)(rows, count, inner, wide);
-  } else if (product.row_step_bytes == 8) {
-    HWY_DYNAMIC_DISPATCH(InterleaveWide)(rows, count, inner, wide);
-  } else {
-    interleave_pairs(rows, count, inner, out);
+  switch (product.layout) {
+    case RowLayout::values:
+      return HWY_DYNAMIC_DISPATCH(Interleave)(rows, count, inner, wide);
+    case RowLayout::wide_pairs:
+      return HWY_DYNAMIC_DISPATCH(InterleaveWide)(rows, count, inner, wide);
+    case RowLayout::pairs:
+      return interleave_pairs(rows, count, inner, out);
+    case RowLayout::bands:
+      return HWY_DYNAMIC_DISPATCH(PackBands)(rows, count, inner, reinterpret_cast<std::uint16_t*>(out));
+    case RowLayout::blocks:
+      return HWY_DYNAMIC_DISPATCH(PackInt8)(rows, count, inner, out);
   }
 }
 
