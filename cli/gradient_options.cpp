@@ -56,7 +56,7 @@ void add_routing(CLI::App& command, FitArgs& args) {
       ->type_name("NAMES")
       ->group(group);
   add("--balance-weight", g.balance_weight,
-      "weight of a balancing loss, or step of the bias; 0: 0.01 switch, 0.1 importance and load, 0.02 bias",
+      "weight of a balancing loss, or step of the bias; 0: 0.01 switch, 0.1 importance and load, 0.2 bias",
       "X")
       ->check(number_at_least(0));
   add("--z-loss", g.z_loss, "weight of the squared log-sum-exp of the scores, such as 0.001", "X")

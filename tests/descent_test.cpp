@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <set>
 
@@ -244,6 +245,25 @@ TEST_CASE("balancing keeps experts busy, and switched off it is seen what it was
     CHECK(most < 2);
     CHECK(least > 0.3);
   }
+}
+
+TEST_CASE("clusters of unequal size: every expert gets its share of the rows, with few of them a batch") {
+  // Cluster j holds 2^-(j+1) of the rows; a batch of 64 has two picks an expert.
+  Columns c = piecewise(6000, 4, 1, 8);
+  const mat centre = 4 * normal_matrix(6, 4, Rng(9, 1)), slope = normal_matrix(6, 4, Rng(9, 2));
+  for (uword i = 0; i < c.y.n_elem; ++i) {
+    const uword cluster = std::min<uword>(5, static_cast<uword>(std::countr_zero(i + 1)));
+    c.x.row(i) += centre.row(cluster);
+    c.y[i] += arma::dot(slope.row(cluster), c.x.row(i));
+  }
+  const Rows rows = to_rows(c);
+  FitOptions o = batches(64, Method::adam, 40);
+  o.hidden = {4};
+  o.top_k = 2;
+  o.gradient.learning_rate = 0.01;
+  const auto [most, least] = load(fit(rows.schema, rows.source, o), rows.source);
+  CHECK(most < 1.3);
+  CHECK(least > 0.5);
 }
 
 TEST_CASE("capacity, expert choice, noise and shared experts train") {

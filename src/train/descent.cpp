@@ -211,6 +211,7 @@ void Descent::visit(Archive& archive) {
   archive_result(archive, result_);
   for (std::vector<double>* v : {&first_, &second_, &load_}) archive.fixed(std::span(*v));
   archive.fixed(std::span(objective_.noise().memptr(), objective_.noise().n_elem));
+  archive.fixed(objective_.router().load());
   archive(best_score_, best_epoch_, batches_, sum_, weight_, slots_, dropped_, step_, reseeded_, last_reseed_,
           objective_.router().calls());
   Archive::require(batches_ <= shuffle_.batches());

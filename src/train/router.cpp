@@ -17,9 +17,9 @@ namespace {
 constexpr std::uint64_t kNoiseStream = 0x6e6f697365;
 /// Of the papers: Fedus et al. 2022, Shazeer et al. 2017; and the least noise of noisy top-k.
 constexpr double kSwitchWeight = 0.01, kShazeerWeight = 0.1, kLeastNoise = 1e-2;
-/// A bias has to follow scores, which move by about so much an update. The 0.001 of Wang et al. 2024 is for
-/// sigmoids over far more updates than tables have (docs/math.md, section 14, has figures).
-constexpr double kBiasStep = 0.02;
+/// Of the bias: step (docs/math.md, section 14, has figures), and picks of an even load that a load is judged
+/// by.
+constexpr double kBiasStep = 0.2, kJudged = 16;
 constexpr double kFewestRows = 4;  // that an expert's capacity lets it take
 
 double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
@@ -46,7 +46,7 @@ bool wants(const GradientOptions& options, Balance balance) {
 }
 
 Router::Router(const GradientOptions& options, uword features, uword experts, std::uint64_t seed)
-    : options_(options), seed_(seed), counts_(experts, 0.0) {
+    : options_(options), seed_(seed), counts_(experts, 0.0), load_(experts, 0.0) {
   if (options_.noisy) sigma_input_.set_size(0, features);
 }
 
@@ -246,25 +246,26 @@ double Router::backward(const Mixture& m, const Batch& batch, mat slope, std::sp
   return objective;
 }
 
-void Router::balance_step(RoutingRule& rule, double share) const {
-  const double n = static_cast<double>(counts_.size());
-  double mean = 0, change = 0;
-  std::size_t experts = 0;
-  const auto counted = [&](std::size_t k) { return rule.shared.empty() || !rule.shared[k]; };
+/// Loads are sums over past updates that fade, so that a batch with few rows an expert does not push at
+/// random.
+void Router::balance_step(RoutingRule& rule, double share) {
+  std::vector<std::size_t> counted;
   for (std::size_t k = 0; k < counts_.size(); ++k)
-    if (counted(k)) mean += counts_[k], ++experts;
-  if (experts == 0 || n == 0) return;
-  mean /= static_cast<double>(experts);
-  if (rule.bias.empty()) rule.bias.assign(counts_.size(), 0.0);
+    if (rule.shared.empty() || !rule.shared[k]) counted.push_back(k);
+  const double experts = static_cast<double>(counted.size());
+  double now = 0, mean = 0, change = 0;
+  for (const std::size_t k : counted) now += counts_[k] / experts;
+  if (!(now > 0)) return;
+  const double kept = std::max(0.0, 1 - now / kJudged);
+  for (const std::size_t k : counted) {
+    load_[k] = kept * load_[k] + counts_[k];
+    mean += load_[k] / experts;
+  }
   const double step = share * weight_or(options_.balance_weight, kBiasStep);
-  const auto direction = [&](std::size_t k) {
-    if (!counted(k)) return 0.0;
-    return counts_[k] < mean ? step : (counts_[k] > mean ? -step : 0.0);
-  };
-  for (std::size_t k = 0; k < counts_.size(); ++k) change += direction(k);
-  change /= static_cast<double>(experts);
-  for (std::size_t k = 0; k < counts_.size(); ++k)
-    if (counted(k)) rule.bias[k] += direction(k) - change;
+  const auto direction = [&](std::size_t k) { return -step * std::log((load_[k] + 1) / (mean + 1)); };
+  for (const std::size_t k : counted) change += direction(k) / experts;
+  if (rule.bias.empty()) rule.bias.assign(counts_.size(), 0.0);
+  for (const std::size_t k : counted) rule.bias[k] += direction(k) - change;
 }
 
 }  // namespace moekit::train

@@ -34,7 +34,8 @@ class Router {
   double dropped() const { return dropped_; }
   std::uint64_t& calls() { return step_; }  ///< of forward() so far
   /// After an update: moves the bias of the rule against the load, by this share of the full step.
-  void balance_step(RoutingRule& rule, double share) const;
+  void balance_step(RoutingRule& rule, double share);
+  std::span<double> load() { return load_; }  ///< of past updates, by which balance_step() judges
 
  private:
   void add_noise(const Batch& batch, const mat& noise);
@@ -52,7 +53,7 @@ class Router {
   mat sigmoid_;                                      // n x K, of sigmoid scores
   std::vector<std::uint8_t> picked_;
   Picks picks_;
-  std::vector<double> counts_;
+  std::vector<double> counts_, load_;
   double dropped_ = 0;
 };
 
