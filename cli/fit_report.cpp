@@ -62,9 +62,7 @@ std::string balance_text(const Model& model) {
   if (const std::string names = given("balance"); !names.empty()) return names;
   if (!given("expert-choice").empty()) return "expert choice";
   if (m.routing.score == RoutingRule::Score::hash) return "hash";
-  if (!m.routing.bias.empty()) return "bias";
-  // One pick without a bias is what mini-batches are fitted with by default.
-  return m.routing.top_k == 1 && m.routing.shared.empty() ? "switch" : "none";
+  return m.routing.bias.empty() ? "none" : "bias";
 }
 
 }  // namespace

@@ -52,7 +52,7 @@ void add_routing(CLI::App& command, FitArgs& args) {
   add_list(
       command, "--balance", args.balance,
       "what keeps experts busy: bias, switch, importance, load, none; losses may be listed (default: bias "
-      "with --top-k and adam or sgd, switch with --top-k 1, else none)")
+      "with --top-k and adam or sgd, else none)")
       ->type_name("NAMES")
       ->group(group);
   add("--balance-weight", g.balance_weight,

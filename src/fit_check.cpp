@@ -146,10 +146,7 @@ FitOptions settled(FitOptions o) {
   if (balance == std::vector<Balance>{Balance::automatic}) {
     const bool needed = in_batches(o.method) && o.top_k > 0 && o.top_k < o.experts &&
                         o.gate_score != RoutingRule::Score::hash && !o.gradient.expert_choice;
-    // With one pick its weight is 1 whatever the gate says: nothing but such a loss moves the gate, and its
-    // prior would take all slopes to 0, where every row picks the same expert.
-    const bool idle_gate = o.top_k == 1 && o.shared_experts == 0 && gate_traits(o.gate).logits;
-    balance = {!needed ? Balance::none : idle_gate ? Balance::switching : Balance::bias};
+    balance = {needed ? Balance::bias : Balance::none};
   }
   return o;
 }

@@ -121,7 +121,7 @@ TEST_CASE("what keeps the experts busy is stated") {
   };
   CHECK(stated("").empty());
   CHECK(stated("--top-k 2") == "bias");
-  CHECK(stated("--top-k 1") == "switch");
+  CHECK(stated("--top-k 1") == "bias");
   CHECK(stated("--top-k 2 --balance none") == "none");
   CHECK(stated("--top-k 2 --balance switch,importance") == "switch,importance");
   CHECK(stated("--top-k 2 --expert-choice") == "expert choice");

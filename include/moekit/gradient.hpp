@@ -25,7 +25,7 @@ enum class Loss {
 
 /// How experts are kept busy under top-k routing.
 enum class Balance {
-  automatic,   ///< adam and sgd: bias, or switching for one pick by scores; else none
+  automatic,   ///< adam and sgd with picks: bias; else none
   none,        ///< nothing
   bias,        ///< what is added to scores when picking moves against the load (Wang et al. 2024; no loss)
   switching,   ///< alpha E sum_i f_i P_i (Fedus, Zoph & Shazeer 2022), f over the picks

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 #include <numeric>
+#include <utility>
 
 #include "simd/adam.hpp"
 #include "train/loss.hpp"
@@ -19,6 +20,7 @@ constexpr double kAdamRate = 0.003, kSgdRate = 0.03, kRowRate = 0.02;
 /// An expert with less than this share of an even load is dead; copies differ from what they copy by this
 /// much; in the last part of the epochs nobody begins again.
 constexpr double kDeadLoad = 0.01, kCopyNoise = 0.05, kReseedUntil = 0.7;
+constexpr double kComparing = 0.5;  // of the updates see two picks where one is asked for
 constexpr std::uint64_t kReseedStream = 0x72657365;
 constexpr std::uint64_t kWatched =
     64;  // batches between two looks at whether to stop, beside those after epochs
@@ -57,6 +59,7 @@ class Descent {
  private:
   double schedule() const;
   double rate() const;
+  uword picks_in_training() const;
   void update(double weight);
   double sparse_update(const Batch& batch);
   void move(double* values, std::size_t at, std::size_t n, double decay);
@@ -148,6 +151,14 @@ void Descent::update(double weight) {
   ++step_;
 }
 
+/// One pick has the weight 1 whatever the gate says, so the gate would never learn which expert is better.
+/// First there are two.
+uword Descent::picks_in_training() const {
+  const bool alone = m_.routing.top_k == 1 && options_.shared_experts == 0;
+  const double done = static_cast<double>(step_) / static_cast<double>(steps_);
+  return alone && done < kComparing ? 2 : m_.routing.top_k;
+}
+
 /// Of a network that is too large for a gradient of all its parameters.
 double Descent::sparse_update(const Batch& batch) {
   const double given = gradient_options_.learning_rate, rows = schedule() * (given > 0 ? given : kRowRate);
@@ -169,7 +180,9 @@ void Descent::step(const BlockData& rows, Batch& batch) {
   add_prior_gradient(m_, objective_.gate_parameters(), std::span(gradient_).first(objective_.parameters()));
   vec all(gradient_.data(), gradient_.size(), false, true);
   all *= batch_weight(rows) / schema_.total_weight;
+  const uword picks = std::exchange(m_.routing.top_k, picks_in_training());
   const double value = objective_.add(m_, batch, gradient_);
+  m_.routing.top_k = picks;
   const double own = arma::accu(objective_.weights());
   if (!(own > 0)) return;
   sum_ += value;
