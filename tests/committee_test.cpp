@@ -174,6 +174,20 @@ TEST_CASE("the factors of one and of two members are the likeliest at rows that 
   }
 }
 
+TEST_CASE("noise that is many times too large is brought down all the way") {
+  const Rows rows = to_rows(piecewise(600, 2, 2, 13));
+  const FitOptions o = committee(12);
+  Model model = fit(rows.schema, rows.source, o);
+  const train::LeftOutNoise before = train::left_out_noise(model.members, model.schema, rows.source, o, {});
+  constexpr double kTimes = 40;
+  for (Mixture& member : model.members) multiply_noise(member, kTimes);
+  // The same densities, asked about with factors 1 / 40 as large.
+  const train::LeftOutNoise found = train::left_out_noise(model.members, model.schema, rows.source, o, {});
+  CHECK(std::abs(std::log(kTimes * found.one / before.one)) < 0.004);
+  CHECK(std::abs(std::log(kTimes * found.two / before.two)) < 0.004);
+  CHECK(train::committee_factor(found, 12) < 0.1);
+}
+
 TEST_CASE("the factor of a committee follows from those of one and two members") {
   // Error E + A / B of the average of B means, A (1 - 1 / B) of its width already there.
   const double error = 0.7, spread = 0.2;

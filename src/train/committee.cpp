@@ -12,8 +12,10 @@ namespace moekit::train {
 
 namespace {
 
-/// Factors that are tried are e^(step kStep), -kSteps <= step <= kSteps: from 1/5 to 5.
-constexpr int kSteps = 32, kGrid = 2 * kSteps + 1;
+/// Factors that are tried are e^(step kStep), -kDown <= step <= kUp: from 1/148 to 5. Further down than up:
+/// an update moves the logarithm of a noise by no more than the learning rate, so members of a table with
+/// next to none stop, or end their epochs, while theirs still is many times too large.
+constexpr int kDown = 100, kUp = 32, kGrid = kDown + kUp + 1;
 constexpr double kStep = 0.05;
 /// So many rows saying otherwise weigh as much as the prior that the members are right: a standard deviation
 /// of 0.22 of the factor's logarithm, since that of n rows is (2 n)^-1/2 for normal errors.
@@ -55,7 +57,7 @@ double log_density(const Said& said, uword row, double y, double factor, double 
 double best_factor(std::span<const double> values) {
   const auto at = std::max_element(values.begin(), values.end()) - values.begin();
   if (!std::isfinite(values[at])) return 1;  // a target so far away that its square is infinite
-  double step = static_cast<double>(at - kSteps);
+  double step = static_cast<double>(at - kDown);
   if (at > 0 && at + 1 < kGrid) {
     const double before = values[at] - values[at - 1], after = values[at] - values[at + 1];
     if (before + after > 0) step += 0.5 * (before - after) / (before + after);
@@ -68,7 +70,7 @@ double best_factor(std::span<const double> values) {
 LeftOutNoise left_out_noise(std::vector<Mixture>& members, const Schema& schema, const Source& source,
                             const FitOptions& options, const Compute& compute) {
   std::array<double, kGrid> factors;
-  for (int g = 0; g < kGrid; ++g) factors[g] = std::exp(kStep * (g - kSteps));
+  for (int g = 0; g < kGrid; ++g) factors[g] = std::exp(kStep * (g - kDown));
   // Sums by factor of ln density: of each of two members; of their average. Sums of weights; of their
   // squares.
   std::array<double, 2 * kGrid + 2> total{};
