@@ -18,7 +18,7 @@ std::size_t occurring(const std::vector<double>& shares) {
 }
 
 double Schema::most_mean() const {
-  constexpr double kTimes = 10;
+  constexpr double kTimes = 2;
   double most = 0;
   for (uword j = 0; j < targets(); ++j) {
     const Target& t = target_at(j);

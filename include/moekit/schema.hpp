@@ -58,7 +58,7 @@ struct Schema {
   double total_weight = 0;  ///< sum of the weights of the training rows
   std::uint64_t rows = 0;   ///< training rows used
 
-  /// What an expert's mean behind a log link may be at most, standardised target: ten times the largest
+  /// What an expert's mean behind a log link may be at most, standardised target: twice the largest
   /// target of training. Extrapolated, a slope on the logarithm has no other end. Infinite with an offset:
   /// rows of more exposure than in training have larger means.
   double most_mean() const;
