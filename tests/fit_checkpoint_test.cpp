@@ -55,6 +55,11 @@ std::vector<Trial> trials() {
     o.method = Method::lbfgs;
     o.max_iterations = 60;
   });
+  add("lbfgs that EM ends", rows, [](FitOptions& o) {
+    o.method = Method::lbfgs;
+    o.family = "laplace";
+    o.max_iterations = 90;
+  });
   add("adam with top-k", rows, [](FitOptions& o) {
     o.method = Method::adam;
     o.hidden = {4};
@@ -136,7 +141,8 @@ TEST_CASE("a fit that is interrupted again and again ends in the same bits") {
 TEST_CASE("a fit that was killed goes on from whatever its file held, at every pass") {
   // A kill leaves the file as it was last written: here after every pass, of which each is kept in turn.
   const Workshop shop;
-  for (const char* name : {"softmax", "softmax with top-k", "lbfgs", "adam with top-k"}) {
+  for (const char* name :
+       {"softmax", "softmax with top-k", "lbfgs", "lbfgs that EM ends", "adam with top-k"}) {
     CAPTURE(name);
     Trial t;
     for (const Trial& other : trials())

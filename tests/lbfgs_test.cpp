@@ -66,6 +66,73 @@ TEST_CASE("from the same start L-BFGS and EM reach the same optimum to 1e-4") {
   robust.family = "student-t";
   // EM creeps along the degrees of freedom and stops a little lower.
   check_same_optimum(table("faithful.csv", "eruptions"), robust, 0.05);
+  // Inputs that say nearly the same, and homes cut off at 50.
+  for (const double ridge : {1.0, 0.1})
+    for (const char* family : {"gaussian", "gamma"}) {
+      CAPTURE(ridge);
+      CAPTURE(family);
+      FitOptions o = options(3, ridge);
+      o.family = family;
+      check_same_optimum(table("boston.csv", "medv"), o, 1e-4);
+    }
+  check_same_optimum(table("nmes1988.csv", "visits"), options(2, 1), 1e-4);
+}
+
+TEST_CASE("L-BFGS and EM meet where experts are of very unlike noise, or one has the least it can have") {
+  // A third of the targets are nearly the same, or quite the same on a grid, whose rounding is the least
+  // noise.
+  for (const bool grid : {false, true})
+    for (const double ridge : {0.01, 1.0}) {
+      CAPTURE(grid);
+      CAPTURE(ridge);
+      Columns c = piecewise(1500, 3, 3, 8);
+      FitOptions o = options(3, ridge);
+      o.initial_region = slices(c, 3);
+      Rng rng(6, 6);
+      for (uword i = 0; i < c.y.n_elem; ++i) {
+        if (o.initial_region[i] == 2) c.y[i] = 1 + 0.02 * rng.normal();
+        if (grid) c.y[i] = std::round(2 * c.y[i]) / 2;
+      }
+      const Rows rows = to_rows(c);
+      o.max_iterations = 3000;
+      const Provenance em = fit(rows.schema, rows.source, o).provenance;
+      o.method = Method::lbfgs;
+      const Model model = fit(rows.schema, rows.source, o);
+      const Provenance& lbfgs = model.provenance;
+      CHECK(std::abs(lbfgs.starts.front().score - em.starts.front().score) < 1e-4);
+      CHECK(lbfgs.status == "converged");
+      const Mixture& m = model.members.front();
+      REQUIRE(m.count() == 3);
+      double least = 1;
+      for (uword k = 0; k < 3; ++k) least = std::min(least, m.experts->noise(k) * rows.schema.target.sd);
+      CHECK(least == doctest::Approx(grid ? 0.5 / std::sqrt(12.0) : 0.02).epsilon(grid ? 1e-9 : 0.1));
+    }
+}
+
+TEST_CASE("degrees of freedom without an end stop where EM stops them") {
+  // Normal noise: the likelihood rises with the degrees of freedom for ever.
+  const Columns c = piecewise(2000, 2, 2, 5);
+  const Rows rows = to_rows(c);
+  FitOptions o = options(2, 1);
+  o.family = "student-t";
+  o.initial_region = slices(c, 2);
+  o.max_iterations = 3000;
+  const Provenance em = fit(rows.schema, rows.source, o).provenance;
+  o.method = Method::lbfgs;
+  Model model = fit(rows.schema, rows.source, o);
+  CHECK(std::abs(model.provenance.starts.front().score - em.starts.front().score) < 1e-2);
+  double most = 0;
+  for (const Field& f : model.members.front().fields())
+    if (f.name == "shape") most = std::max(most, f.values[0]);
+  CHECK(most <= 1000);
+  CHECK(most > 100);
+}
+
+TEST_CASE("EM's passes end L-BFGS where the likelihood has kinks") {
+  FitOptions o = options(2, 0);
+  o.family = "laplace";
+  check_same_optimum(table("mcycle.csv", "accel"), o, 1e-4);
+  check_same_optimum(table("ethanol.csv", "NOx"), o, 1e-4);
 }
 
 TEST_CASE("under the evidence L-BFGS comes close to EM: penalties are updated at other places") {

@@ -2,21 +2,32 @@
 
 #include <lbfgs.h>
 
+#include <algorithm>
 #include <cmath>
 #include <exception>
 #include <memory>
+#include <optional>
 
 #include "train/loss.hpp"
+#include "train/metric.hpp"
 #include "train/parameters.hpp"
 
 namespace moekit::train {
 
 namespace {
 
-/// Corrections that stand for the Hessian; a stretch between two updates of the penalties.
-constexpr int kCorrections = 12, kStretch = 40;
+/// Corrections that stand for the Hessian; evaluations that a line search may take.
+constexpr int kCorrections = 12, kLineSearch = 20;
+/// Most iterations of a stretch. Under the evidence the first ones are short, as penalties change most then.
+constexpr int kStretch = 40, kFirstStretch = 5;
 /// Iterations over which the gain is looked at: one alone can be small by chance.
 constexpr int kWindow = 4;
+/// Passes of EM that a climb opens with.
+constexpr int kOpening = 24;
+constexpr std::uint64_t kOpeningPart = 1, kEndPart = 2;
+/// Of the tolerance of EM, which gains less in a pass: with fixed penalties both then end equally far from
+/// the optimum.
+constexpr double kStricter = 0.01;
 
 class LbfgsRun {
  public:
@@ -34,18 +45,32 @@ class LbfgsRun {
   EmResult run();
 
  private:
-  bool evidence() const {
-    return options_.penalty.mode == Penalty::Mode::evidence && m_.experts->closed_step() &&
-           m_.gate->closed_step() && gradient_.loss == Loss::likelihood;
+  /// Does EM climb the same?
+  bool closed() const {
+    return m_.experts->closed_step() && m_.gate->closed_step() && gradient_.loss == Loss::likelihood;
   }
+  bool evidence() const { return options_.penalty.mode == Penalty::Mode::evidence && closed(); }
+  /// Can passes of EM stand among its own?
+  bool passes_of_em() const {
+    const bool balanced = std::ranges::any_of(
+        gradient_.balance, [](Balance b) { return b != Balance::automatic && b != Balance::none; });
+    return closed() && !m_.routing.active(m_.count()) && !balanced && gradient_.z_loss == 0;
+  }
+  /// Has the likelihood kinks where it is highest?
+  bool kinked() const { return family_traits(m_.experts->name()).kink; }
+  int longest() const;
+  bool spent() const { return stopped_ || result_.passes >= options_.max_passes; }
+  void em(int passes, std::uint64_t part);
   void refresh_penalties();
-  bool stretch(int most);
+  void begin();
+  bool stretch();
   void sum_rows(Mixture& at, std::span<double> total);
-  double evaluate(const double* x, double* g);
+  double objective(Mixture& at, const vec& values, vec& slope);
+  double evaluate(const double* z, double* g);
   void visit(Archive& archive);
   void mark();
   bool resume();
-  void begin_stretch();
+  void remember();
   bool watch(double value);
   int progress(double value);
   void finish();
@@ -58,12 +83,18 @@ class LbfgsRun {
   const Compute& compute_;
   const Watch& watch_;
   EmResult result_;
-  uword size_ = 0;
   double weight_ = 0, small_ = 0;
-  double prior_ = 0;            // at the last evaluation
-  std::vector<double> values_;  // of the accepted iterations of a stretch
-  int stretch_ = 0;
-  bool settled_ = false, stopped_ = false;
+  double prior_ = 0;  // at the last evaluation
+  // Of a stretch: where it began, minus the objective there and after the accepted iterations, the variables
+  // in which it goes, the bounds in the logarithms of the parameters, and those that stay at theirs.
+  vec origin_;
+  std::vector<double> values_;
+  std::optional<Metric> metric_;
+  vec least_;
+  std::vector<bool> held_;
+  bool met_bound_ = false;       // did the last evaluation cross one?
+  int stretch_ = 0, begun_ = 0;  // penalties in force; stretches of L-BFGS
+  bool opened_ = false, stopped_ = false;
   std::exception_ptr failure_;
   double last_ = -arma::datum::inf;  // joint log-likelihood after the last stretch
   // The state when this stretch began, the sums over the rows of its evaluations, and how many of those were
@@ -82,7 +113,7 @@ constexpr std::size_t kMostKnown = std::size_t{1} << 24;
 void LbfgsRun::visit(Archive& archive) {
   archive_mixture(archive, m_);
   archive_result(archive, result_);
-  archive(weight_, small_, prior_, stretch_, settled_, last_);
+  archive(weight_, small_, prior_, stretch_, begun_, opened_, last_);
 }
 
 /// The place where the stretch began, and what was evaluated since.
@@ -90,7 +121,7 @@ void LbfgsRun::mark() {
   unit_.mark([&](Archive& archive) { archive(begin_, known_); });
 }
 
-/// At the beginning of a stretch: an interrupted one, or a new one.
+/// Goes on where an interrupted stretch began.
 bool LbfgsRun::resume() {
   const bool resumed = unit_.resume([&](Archive& archive) { archive(begin_, known_); });
   if (!resumed) return false;
@@ -99,7 +130,7 @@ bool LbfgsRun::resume() {
   return true;
 }
 
-void LbfgsRun::begin_stretch() {
+void LbfgsRun::remember() {
   known_.clear();
   if (!unit_.active()) return;
   Archive archive;
@@ -138,29 +169,35 @@ bool LbfgsRun::watch(double value) {
   return false;
 }
 
-/// Minus the objective and its gradient.
-double LbfgsRun::evaluate(const double* x, double* g) {
-  Mixture at = m_;
-  const vec values(const_cast<double*>(x), size_, false, true);
+double LbfgsRun::objective(Mixture& at, const vec& values, vec& slope) {
   set_moving_parameters(at, values);
   const std::size_t size = values.n_elem;
   std::vector<double> total(size + 2, 0.0);
   sum_rows(at, total);
   ++result_.passes;
   weight_ = total[size + 1];
-  small_ = std::max(options_.tolerance * weight_, options_.enough);
+  small_ = std::max((evidence() ? 1 : kStricter) * options_.tolerance * weight_, options_.enough);
   add_prior_gradient(at, gate_parameters(at), std::span(total).first(size));
-  for (std::size_t i = 0; i < size; ++i) g[i] = -total[i];
-  // Below its least value a parameter changes nothing.
-  std::size_t place = 0;
-  for (const Field& f : at.fields()) {
-    if (f.kind == Field::Kind::fixed) continue;
-    for (std::size_t i = 0; i < f.values.size(); ++i, ++place)
-      if (f.kind == Field::Kind::positive && f.least > 0 && x[place] < std::log(f.least)) g[place] = 0;
-  }
+  slope = vec(total.data(), size);
   prior_ = log_prior(at);
-  const double objective = total[size] + prior_;
-  return std::isfinite(objective) ? -objective : 1e300;
+  return total[size] + prior_;
+}
+
+/// Minus the objective and its gradient, in the variables of the stretch.
+double LbfgsRun::evaluate(const double* z, double* g) {
+  Mixture at = m_;
+  const vec values = origin_ + metric_->step(z);
+  vec slope;
+  const double reached = objective(at, values, slope);
+  met_bound_ = false;
+  for (uword i = 0; i < values.n_elem; ++i) {
+    // Below its least value a parameter changes nothing.
+    const bool below = values[i] < least_[i];
+    if (below || held_[i]) slope[i] = 0;
+    met_bound_ |= below && !held_[i];
+  }
+  metric_->slope(-slope, g);
+  return std::isfinite(reached) ? -reached : 1e300;
 }
 
 int LbfgsRun::progress(double value) {
@@ -170,28 +207,46 @@ int LbfgsRun::progress(double value) {
   result_.stretch.push_back(stretch_);
   if (!watch(-value)) stopped_ = true;
   const std::size_t n = values_.size();
-  settled_ = n > kWindow && values_[n - 1 - kWindow] - value < small_;
-  return stopped_ || settled_ || result_.passes >= options_.max_passes;
+  // Parameters that have just met their bounds are to stay there.
+  return spent() || met_bound_ || (n > kWindow && values_[n - 1 - kWindow] - value < small_);
 }
 
-/// Up to `most` iterations at constant penalties; false when nothing improves any more.
-bool LbfgsRun::stretch(int most) {
-  const vec start = moving_parameters(m_);
+/// The variables of a stretch from here.
+void LbfgsRun::begin() {
+  origin_ = moving_parameters(m_);
+  least_ = least_parameters(m_);
+  Mixture at = m_;
+  vec slope;
+  values_ = {-objective(at, origin_, slope)};
+  held_.assign(origin_.n_elem, false);
+  for (uword i = 0; i < origin_.n_elem; ++i) held_[i] = origin_[i] <= least_[i] && slope[i] < 0;
+  metric_.emplace(m_, schema_, source_, compute_, held_);
+}
+
+int LbfgsRun::longest() const {
+  if (!evidence()) return kStretch;
+  return begun_ < 4 ? std::min(kStretch, kFirstStretch << begun_) : kStretch;
+}
+
+/// Some iterations at constant penalties; false when they gain next to nothing.
+bool LbfgsRun::stretch() {
+  const int most = longest();
+  begin();
   ++stretch_;
-  const int size = static_cast<int>(start.n_elem);
+  ++begun_;
+  const int size = static_cast<int>(origin_.n_elem);
   if (size == 0) return false;
   struct Free {
     void operator()(double* p) const { lbfgs_free(p); }
   };
   const std::unique_ptr<double, Free> x(lbfgs_malloc(size));
-  std::copy(start.begin(), start.end(), x.get());
+  std::fill_n(x.get(), size, 0.0);
   lbfgs_parameter_t parameters;
   lbfgs_parameter_init(&parameters);
   parameters.m = kCorrections;
   parameters.epsilon = 1e-12;
   parameters.max_iterations = most;
-  values_.clear();
-  settled_ = false;
+  parameters.max_linesearch = kLineSearch;
   double value = 0;
   const auto evaluate = [](void* self, const double* at, double* g, const int, const double) {
     auto& run = *static_cast<LbfgsRun*>(self);
@@ -214,8 +269,27 @@ bool LbfgsRun::stretch(int most) {
   };
   lbfgs(size, x.get(), &value, evaluate, progress, this, &parameters);
   if (failure_) std::rethrow_exception(failure_);
-  set_moving_parameters(m_, vec(x.get(), start.n_elem));
-  return values_.size() > 1;
+  set_moving_parameters(m_, origin_ + metric_->step(x.get()));
+  set_penalty(m_, options_.penalty);  // what moved on where it changes nothing comes back
+  return met_bound_ || values_.front() - values_.back() > small_;
+}
+
+/// Goes on with passes of EM, which a checkpoint knows as a part of this climb.
+void LbfgsRun::em(int passes, std::uint64_t part) {
+  EmOptions options = options_;
+  options.max_passes = std::min(passes, options_.max_passes - result_.passes);
+  const int before = result_.passes;
+  const Watch watch = [&](int pass, double value) { return !watch_ || watch_(before + pass, value); };
+  EmResult climbed = run_em(m_, schema_, source_, options, compute_, watch, unit_.part(part));
+  for (int& s : climbed.stretch) s += stretch_;
+  if (!climbed.stretch.empty()) stretch_ = climbed.stretch.back() + 1;
+  const auto append = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
+  append(result_.trace, climbed.trace);
+  append(result_.penalised, climbed.penalised);
+  append(result_.stretch, climbed.stretch);
+  result_.passes += climbed.passes;
+  result_.status = climbed.status;
+  stopped_ = climbed.status == EmResult::Status::stopped;
 }
 
 /// The evidence's precisions from an EM update at this place, which itself is not moved.
@@ -245,23 +319,28 @@ void LbfgsRun::finish() {
 
 EmResult LbfgsRun::run() {
   set_penalty(m_, options_.penalty);
-  size_ = moving_parameters(m_).n_elem;
-  for (bool resumed = resume();; resumed = false) {
+  bool resumed = resume();
+  if (!opened_ && passes_of_em()) em(kOpening, kOpeningPart);
+  opened_ = true;
+  bool done = result_.status == EmResult::Status::converged;
+  while (!done && !spent()) {
     if (!resumed) {
       if (evidence()) refresh_penalties();
-      begin_stretch();
+      remember();
     }
+    resumed = false;
     used_ = 0;
-    const bool moved = stretch(evidence() ? kStretch : options_.max_passes);
-    if (stopped_ || result_.passes >= options_.max_passes) break;
-    PassSums sums;
-    em_pass(m_, schema_, source_, compute_, sums);
-    const double change = std::abs(sums.joint() - last_);
-    last_ = sums.joint();
-    if (!evidence() || (!moved && change < 10 * small_) || (settled_ && change < 10 * small_)) {
-      result_.status = EmResult::Status::converged;
+    const bool moved = stretch();
+    if (spent()) break;
+    if (kinked() && passes_of_em()) {
+      mark();
+      em(options_.max_passes, kEndPart);
       break;
     }
+    const double joint = -values_.back() - log_prior(m_), change = std::abs(joint - last_);
+    last_ = joint;
+    done = !moved && (!evidence() || change < 10 * small_);
+    if (done) result_.status = EmResult::Status::converged;
   }
   if (stopped_) result_.status = EmResult::Status::stopped;
   settle_noise(m_, schema_, source_, compute_, gradient_.loss);

@@ -25,6 +25,16 @@ void set_moving_parameters(Mixture& m, const vec& values) {
   }
 }
 
+vec least_parameters(Mixture& m) {
+  std::vector<double> all;
+  for (const Field& f : m.fields()) {
+    if (f.kind == Field::Kind::fixed) continue;
+    const bool bounded = f.kind == Field::Kind::positive && f.least > 0;
+    all.insert(all.end(), f.values.size(), bounded ? std::log(f.least) : -arma::datum::inf);
+  }
+  return vec(all);
+}
+
 uword gate_parameters(Mixture& m) {
   uword size = 0;
   for (const Field& f : m.gate->fields())

@@ -23,6 +23,9 @@ class Unit {
   Unit() = default;
   Unit(FitCheckpoint* checkpoint, std::uint64_t key) : checkpoint_(checkpoint), key_(key) {}
 
+  /// Another climb within this one, such as an opening.
+  Unit part(std::uint64_t index) const { return {checkpoint_, key_ ^ (index << 56)}; }
+
   bool active() const { return checkpoint_ != nullptr; }
   /// Reads the result of a climb that is finished already; false if it is not.
   bool restore(const Visit& visit) const { return read(true, visit); }
