@@ -13,6 +13,7 @@
 #include "moekit/standard_errors.hpp"
 #include "output.hpp"
 #include "ranks.hpp"
+#include "text.hpp"
 #include "training_table.hpp"
 
 namespace moekit::cli {
@@ -82,6 +83,24 @@ MemorySource hold_out(double fraction, const std::string& option, const Common& 
   for (const std::uint64_t row : split.train) regions.push_back(options.initial_region[row]);
   options.initial_region = std::move(regions);
   return held;
+}
+
+/// Of nobody's choice: an expert wants some rows to itself, and as many as there are slopes.
+void limit_experts(FitOptions& options, Table& table, Console& console) {
+  constexpr std::uint64_t kRows = 15;
+  constexpr std::size_t kOfLevels =
+      10;  // they are drawn together, so a hundred levels are not as many slopes
+  std::uint64_t slopes = 0;
+  for (const Column& column : table.schema.inputs)
+    slopes += std::clamp<std::size_t>(column.levels.size(), 2, kOfLevels + 1) - 1;
+  const std::uint64_t most = std::max<std::uint64_t>(1, table.schema.rows / std::max(kRows, slopes));
+  if (most >= options.experts) return;
+  std::string note = counted(table.schema.rows, "row") + " of " + counted(slopes, "slope") + " are few for " +
+                     std::to_string(options.experts) + " experts; taken: " + std::to_string(most) +
+                     " (--experts says otherwise)";
+  console.note(note);
+  table.notes.push_back(std::move(note));
+  options.experts = static_cast<uword>(most);
 }
 
 void check_conformal(const Schema& schema) {
@@ -183,6 +202,8 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
   if (table.on_file) check_on_file(args, options, fraction);
   options.grow = args.fit.experts == "auto";
   if (!options.grow) options.experts = whole_numbers("--experts", {args.fit.experts}).front();
+  if (!args.fit.was_given("experts") && args.fit.init_column.empty() && options.top_k == 0)
+    limit_experts(options, table, console);
   if (!args.fit.init_column.empty()) take_regions(args, table, options);
   if (args.conformal > 0) check_conformal(table.schema);
   HeldOut held;
@@ -246,7 +267,8 @@ void add_train(CLI::App& program, Command& command) {
       command.common);
   add_fit(*sub, args->fit);
   sub->add_option("--experts", args->fit.experts,
-                  "number of experts, or auto: found by growing on rows held back")
+                  "number of experts, or auto: found by growing on rows held back (default: fewer where rows "
+                  "are few)")
       ->type_name("K|auto")
       ->check(number_of_experts())
       ->capture_default_str()

@@ -66,6 +66,22 @@ TEST_CASE("options of the model and the fit change what is learnt") {
   }
 }
 
+TEST_CASE("few rows: fewer experts than four unless somebody says otherwise") {
+  const Workshop w;
+  const auto experts = [&](const char* rows, const std::string& options) {
+    REQUIRE(w.shell("head -" + std::string(rows) + " data/mcycle.csv > few.csv").code == 0);
+    const Ran ran = w.run("train few.csv --target accel -o _m.moe " + options);
+    REQUIRE(ran.code == 0);
+    const auto found = json_of(w.run("inspect _m.moe --json").out)["experts"].get<int>();
+    CHECK((ran.err.find("are few for 4 experts") != std::string::npos) == (found < 4));
+    return found;
+  };
+  CHECK(experts("15", "") == 1);  // 14 rows
+  CHECK(experts("46", "") == 3);
+  CHECK(experts("101", "") == 4);
+  CHECK(experts("46", "--experts 4 --ridge 1") == 4);
+}
+
 TEST_CASE("--task and --family") {
   const Workshop w;
   const std::string quick = " --experts 2 --restarts 2";
