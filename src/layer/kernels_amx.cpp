@@ -116,7 +116,7 @@ MOEKIT_AMX void multiply_group(const unsigned char* panel, const unsigned char* 
       // The first tile asks for its own weights, some way ahead; the others for a part of the next chunk
       // each.
       const std::size_t share = kBandBytes / std::max<std::size_t>(1, count - 1) / 64 * 64;
-      const unsigned char* ahead = t == 0 ? chunk + kLead : chunk + n * kBandBytes + (t - 1) * n * share;
+      const unsigned char* ahead = t == 0 ? chunk + kBandBytes : chunk + n * kBandBytes + (t - 1) * n * share;
       if (n > 0) multiply_some(chunk, x, n, height, b > 0, to, ahead, t == 0 ? kBandBytes : share);
       if (whole < bands && b + kChunkBands >= bands)
         multiply_some(last.data(), x + n * height * kRowBytes, 1, height, b + n > 0, to, nullptr, 0);
