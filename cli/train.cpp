@@ -85,6 +85,11 @@ MemorySource hold_out(double fraction, const std::string& option, const Common& 
   return held;
 }
 
+void add_note(std::string note, Table& table, Console& console) {
+  console.note(note);
+  table.notes.push_back(std::move(note));
+}
+
 /// Of nobody's choice: an expert wants some rows to itself, and as many as there are slopes.
 void limit_experts(FitOptions& options, Table& table, Console& console) {
   constexpr std::uint64_t kRows = 15;
@@ -95,12 +100,19 @@ void limit_experts(FitOptions& options, Table& table, Console& console) {
     slopes += std::clamp<std::size_t>(column.levels.size(), 2, kOfLevels + 1) - 1;
   const std::uint64_t most = std::max<std::uint64_t>(1, table.schema.rows / std::max(kRows, slopes));
   if (most >= options.experts) return;
-  std::string note = counted(table.schema.rows, "row") + " of " + counted(slopes, "slope") + " are few for " +
-                     std::to_string(options.experts) + " experts; taken: " + std::to_string(most) +
-                     " (--experts says otherwise)";
-  console.note(note);
-  table.notes.push_back(std::move(note));
+  add_note(counted(table.schema.rows, "row") + " of " + counted(slopes, "slope") + " are few for " +
+               std::to_string(options.experts) + " experts; taken: " + std::to_string(most) +
+               " (--experts says otherwise)",
+           table, console);
   options.experts = static_cast<uword>(most);
+}
+
+/// Normal experts give sizes that vary by more than their mean tails that are far too thin.
+void suggest_family(const Target& target, Table& table, Console& console) {
+  if (target.task == Task::regression && target.min > 0 && target.sd > target.mean)
+    add_note(
+        "'" + target.name + "' is above 0 and varies by more than its mean: --family gamma may fit it better",
+        table, console);
 }
 
 void check_conformal(const Schema& schema) {
@@ -195,10 +207,9 @@ int run_train(const TrainArgs& args, const Common& common, Console& console) {
       args.dry_run ? nullptr : open_checkpoint(args.checkpoint, *compute.comm, console);
   Table table = read_training_table(args.fit, read_options(args.fit), common, console);
   FitOptions options = fit_options(args.fit, common, table.schema);
-  for (std::string& note : unused_options(args.fit, options)) {
-    console.note(note);
-    table.notes.push_back(std::move(note));
-  }
+  for (std::string& note : unused_options(args.fit, options)) add_note(std::move(note), table, console);
+  if (!args.fit.was_given("family") && table.schema.targets() == 1)
+    suggest_family(table.schema.target, table, console);
   if (table.on_file) check_on_file(args, options, fraction);
   options.grow = args.fit.experts == "auto";
   if (!options.grow) options.experts = whole_numbers("--experts", {args.fit.experts}).front();

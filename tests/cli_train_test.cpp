@@ -82,6 +82,22 @@ TEST_CASE("few rows: fewer experts than four unless somebody says otherwise") {
   CHECK(experts("46", "--experts 4 --ridge 1") == 4);
 }
 
+TEST_CASE("sizes that vary by more than their mean: a note suggests a family") {
+  const Workshop w;
+  REQUIRE(
+      w.shell("printf 'x,y\\n' > sizes.csv; seq 1 60 | awk '{print $1 % 7 \",\" exp($1 / 8)}' >> sizes.csv")
+          .code == 0);
+  const auto suggested = [&](const std::string& arguments) {
+    const Ran ran = w.run("train " + arguments + " --max-iterations 3 -o _m.moe");
+    REQUIRE(ran.code == 0);
+    return ran.err.find("--family gamma may fit it better") != std::string::npos;
+  };
+  CHECK(suggested("sizes.csv --target y"));
+  CHECK(!suggested("sizes.csv --target y --family gaussian"));
+  CHECK(!suggested("sizes.csv --target x"));
+  CHECK(!suggested("data/wages.csv --target wages"));
+}
+
 TEST_CASE("--task and --family") {
   const Workshop w;
   const std::string quick = " --experts 2 --restarts 2";
