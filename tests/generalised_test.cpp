@@ -458,6 +458,26 @@ TEST_CASE("the CRPS of counts is the plain sum over all numbers, also where they
   }
 }
 
+TEST_CASE("counts of billions: the dispersion is that of a gamma fit, whose limit they are") {
+  // Var = m + a m^2 with a m far above 1: y / m is Gamma(1 / a), here a sum of three squared normals.
+  for (const double level : {std::log(1e7), std::log(1e9), std::log(1e11)}) {
+    const Columns c = simulated(800, {level, 0.5}, 6, [](double location, Rng& rng) {
+      double sum = 0;
+      for (int i = 0; i < 3; ++i) sum += std::pow(rng.normal(), 2);
+      return std::floor(std::exp(location) * sum / 3);
+    });
+    const Model gamma = fit(table(c).schema, table(c).source, asked("gamma"));
+    const Rows rows = table(c, Task::count);
+    const Model binomial = fit(rows.schema, rows.source, asked("negative-binomial"));
+    CAPTURE(level);
+    const vec w = raw_coefficients(gamma), v = raw_coefficients(binomial);
+    CHECK(v[0] == doctest::Approx(w[0] + std::log(rows.schema.target.mean)).epsilon(1e-4));
+    CHECK(v[1] == doctest::Approx(w[1]).epsilon(1e-2));
+    CHECK(binomial.provenance.log_likelihood ==
+          doctest::Approx(gamma.provenance.log_likelihood).epsilon(1e-4));
+  }
+}
+
 TEST_CASE("behind a log link a mean ends at twice the largest target, far outside; not with an offset") {
   const Columns c = simulated(
       500, {1.0, 0.8}, 5, [](double location, Rng& rng) { return poisson_draw(std::exp(location), rng); });

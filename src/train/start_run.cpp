@@ -1,5 +1,7 @@
 #include "train/start_run.hpp"
 
+#include <cmath>
+
 #include "moekit/rng.hpp"
 #include "train/descent.hpp"
 #include "train/lbfgs.hpp"
@@ -12,6 +14,17 @@ namespace {
 constexpr std::uint64_t kParallelRows = 65536;  // below, starts run side by side; above, rows are shared out
 constexpr int kRegionPasses = 3;
 constexpr double kFirmness = 0.95;
+
+/// Intercepts of large counts begin at the logarithm of their mean: on the way from a mean of 1 the
+/// dispersion would explain what the mean does not yet, and there both would stay.
+void begin_at_level(Mixture& mixture, const Schema& schema) {
+  constexpr double kLarge = 1e6;
+  const Target& target = schema.target;
+  if (target.task != Task::count || !schema.offset.empty() || !(target.mean > kLarge)) return;
+  for (uword k = 0; k < mixture.count(); ++k)
+    for (const Field& f : mixture.experts->fields(k))
+      if (f.name == "coefficients" && f.values[0] == 0) f.values[0] = std::log(target.mean);
+}
 
 }  // namespace
 
@@ -67,6 +80,7 @@ MemorySource sample_rows(const Source& source, std::uint64_t most, std::uint64_t
 
 void fit_regions(Mixture& mixture, const SearchTask& task, const Source& rows, const Compute& compute,
                  const std::vector<std::uint32_t>& region) {
+  begin_at_level(mixture, task.schema);
   PassSums sums;
   for (int pass = 0; pass < kRegionPasses; ++pass) {
     region_pass(mixture, task.schema, rows, compute, region, kFirmness, sums);
