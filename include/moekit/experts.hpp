@@ -55,8 +55,16 @@ struct Field {
   std::string_view name;
   std::span<double> values;
   Kind kind = Kind::free;
-  double least = 0;  ///< positive values are not moved below
+  double least = 0;                                       ///< positive values are not moved below
+  double most = std::numeric_limits<double>::infinity();  ///< nor above
 };
+
+/// How many values of these fields move.
+inline uword moving_size(const std::vector<Field>& fields) {
+  uword size = 0;
+  for (const Field& f : fields) size += f.kind == Field::Kind::fixed ? 0 : f.values.size();
+  return size;
+}
 
 /// A large group of parameters, kept in float32.
 struct FloatField {

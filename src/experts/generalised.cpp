@@ -48,7 +48,8 @@ std::vector<Field> GeneralisedExperts::fields(uword k) {
   std::vector<Field> fields{{"coefficients", {w_.colptr(k), p()}, Field::Kind::free}};
   if (q() > 0) fields.push_back({"log_scale", {v_.colptr(k), q()}, Field::Kind::free});
   if (kernel_.has_shape())
-    fields.push_back({"shape", {&shape_[k], 1}, Field::Kind::positive, kernel_.least_shape()});
+    fields.push_back(
+        {"shape", {&shape_[k], 1}, Field::Kind::positive, kernel_.least_shape(), kernel_.most_shape()});
   prior_.add_fields(k, kPenalties, fields);
   if (q() > 0) {
     noise_prior_.add_fields(k, kNoisePenalties, fields);
@@ -118,9 +119,7 @@ void GeneralisedExperts::derive(const Batch& batch, const Predictors& at, uword 
   for (vec* v : {&out.location, &out.location_curvature, &out.scale, &out.scale_curvature, &out.shape,
                  &out.shape_curvature})
     v->set_size(batch.rows);
-  // Above its most the shape changes nothing: densities there are differences of large numbers.
-  kernel_.derivatives(at.rows(batch, k, std::min(shape, kernel_.most_shape())), out);
-  if (shape > kernel_.most_shape()) out.shape.zeros();
+  kernel_.derivatives(at.rows(batch, k, shape), out);
   const double* location = at.location.colptr(k);
   for (uword i = 0; i < batch.rows; ++i)
     if (location[i] >= most_location_) out.location[i] = 0;
@@ -130,18 +129,17 @@ void GeneralisedExperts::derive(const Batch& batch, const Predictors& at, uword 
 }
 
 void GeneralisedExperts::log_density(const Batch& batch, mat& out) const {
-  const auto shape = [this](uword k) { return std::min(shape_[k], kernel_.most_shape()); };
   thread_local Predictors at;
   if (batch.picks) {
     density_of_picks(batch, count(), out, [&](uword k, const Batch& part, double* own) {
       predict(part, k, 1, at);
-      kernel_.log_density(at.rows(part, 0, shape(k)), own);
+      kernel_.log_density(at.rows(part, 0, shape_[k]), own);
     });
     return;
   }
   predict(batch, at);
   out.set_size(batch.rows, count());
-  for (uword k = 0; k < count(); ++k) kernel_.log_density(at.rows(batch, k, shape(k)), out.colptr(k));
+  for (uword k = 0; k < count(); ++k) kernel_.log_density(at.rows(batch, k, shape_[k]), out.colptr(k));
 }
 
 void GeneralisedExperts::scores(const Batch& batch, uword k, mat& out) const {
@@ -282,7 +280,6 @@ void GeneralisedExperts::update_shape(uword k, const double* own) {
 void GeneralisedExperts::set_penalty(const Penalty& penalty) {
   prior_.set(penalty);
   noise_prior_.set(penalty);
-  if (kernel_.has_shape()) shape_.clamp(0, kernel_.most_shape());
   floor_ = kernel_.least_scale();
   if (!kernel_.log_link()) floor_ = std::max(floor_, penalty.noise_floor);
   if (!kernel_.log_link() && prior_.evidence() && q() > 1) floor_ = std::max(floor_, kLeastVaryingScale);

@@ -203,9 +203,7 @@ std::vector<double> JointExperts::turned(uword j, std::span<const double> sums,
 std::vector<std::vector<double>> JointExperts::prior_slopes() const {
   std::vector<std::vector<double>> out;
   for (const auto& family : families_) {
-    std::size_t size = 0;
-    for (const Field& f : family->fields(0)) size += f.kind == Field::Kind::fixed ? 0 : f.values.size();
-    out.emplace_back(size * count(), 0.0);
+    out.emplace_back(moving_size(family->fields(0)) * count(), 0.0);
     family->add_prior_gradient(out.back());
   }
   return out;

@@ -42,7 +42,7 @@ class Kernel {
   virtual double least_scale() const { return 1e-8; }
   virtual double first_shape() const { return 1; }
   virtual double least_shape() const { return 0; }
-  virtual double most_shape() const { return 1e3; }
+  virtual double most_shape() const { return 1e3; }  ///< beyond, densities are differences of large numbers
   /// Slope and curvature, by its logarithm, of the shape's log prior density under the evidence.
   virtual double shape_prior(double shape, double& slope, double& curvature) const;
 

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "train/parameters.hpp"
+
 namespace moekit::errors {
 
 namespace {
@@ -30,15 +32,6 @@ Moving::Moving(Mixture mixture) {
   values_ = vec(all);
 }
 
-void Moving::set(Mixture& mixture, const vec& values) {
-  uword i = 0;
-  for (const Field& f : mixture.fields()) {
-    if (f.kind == Field::Kind::fixed) continue;
-    for (double& v : f.values) {
-      v = f.kind == Field::Kind::positive ? std::max(std::exp(values[i]), f.least) : values[i];
-      ++i;
-    }
-  }
-}
+void Moving::set(Mixture& mixture, const vec& values) { train::set_moving_parameters(mixture, values); }
 
 }  // namespace moekit::errors

@@ -142,7 +142,7 @@ void Descent::update(double weight) {
       for (std::size_t i = 0; i < f.values.size(); ++i) {
         double log = std::log(f.values[i]);
         move(&log, at + i, 1, 0);
-        f.values[i] = std::max(std::exp(log), f.least);
+        f.values[i] = std::clamp(std::exp(log), f.least, f.most);
       }
     }
     at += f.values.size();

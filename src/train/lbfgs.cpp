@@ -86,11 +86,11 @@ class LbfgsRun {
   double weight_ = 0, small_ = 0;
   double prior_ = 0;  // at the last evaluation
   // Of a stretch: where it began, minus the objective there and after the accepted iterations, the variables
-  // in which it goes, the bounds in the logarithms of the parameters, and those that stay at theirs.
+  // in which it goes, the bounds of the parameters, and those that stay at theirs.
   vec origin_;
   std::vector<double> values_;
   std::optional<Metric> metric_;
-  vec least_;
+  Bounds bounds_;
   std::vector<bool> held_;
   bool met_bound_ = false;       // did the last evaluation cross one?
   int stretch_ = 0, begun_ = 0;  // penalties in force; stretches of L-BFGS
@@ -191,10 +191,10 @@ double LbfgsRun::evaluate(const double* z, double* g) {
   const double reached = objective(at, values, slope);
   met_bound_ = false;
   for (uword i = 0; i < values.n_elem; ++i) {
-    // Below its least value a parameter changes nothing.
-    const bool below = values[i] < least_[i];
-    if (below || held_[i]) slope[i] = 0;
-    met_bound_ |= below && !held_[i];
+    // Beyond its bounds a parameter changes nothing.
+    const bool beyond = values[i] < bounds_.least[i] || values[i] > bounds_.most[i];
+    if (beyond || held_[i]) slope[i] = 0;
+    met_bound_ |= beyond && !held_[i];
   }
   metric_->slope(-slope, g);
   return std::isfinite(reached) ? -reached : 1e300;
@@ -214,12 +214,14 @@ int LbfgsRun::progress(double value) {
 /// The variables of a stretch from here.
 void LbfgsRun::begin() {
   origin_ = moving_parameters(m_);
-  least_ = least_parameters(m_);
+  bounds_ = bounds_of_parameters(m_);
   Mixture at = m_;
   vec slope;
   values_ = {-objective(at, origin_, slope)};
   held_.assign(origin_.n_elem, false);
-  for (uword i = 0; i < origin_.n_elem; ++i) held_[i] = origin_[i] <= least_[i] && slope[i] < 0;
+  for (uword i = 0; i < origin_.n_elem; ++i)
+    held_[i] =
+        (origin_[i] <= bounds_.least[i] && slope[i] < 0) || (origin_[i] >= bounds_.most[i] && slope[i] > 0);
   metric_.emplace(m_, schema_, source_, compute_, held_);
 }
 
@@ -270,7 +272,6 @@ bool LbfgsRun::stretch() {
   lbfgs(size, x.get(), &value, evaluate, progress, this, &parameters);
   if (failure_) std::rethrow_exception(failure_);
   set_moving_parameters(m_, origin_ + metric_->step(x.get()));
-  set_penalty(m_, options_.penalty);  // what moved on where it changes nothing comes back
   return met_bound_ || values_.front() - values_.back() > small_;
 }
 

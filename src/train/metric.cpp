@@ -22,13 +22,6 @@ constexpr double kLeast = 1, kLeastShare = 1e-6;
 /// Half the step of the differences of the prior's slope.
 constexpr double kStep = 1e-3;
 
-uword moving(const std::vector<Field>& fields) {
-  uword size = 0;
-  for (const Field& f : fields)
-    if (f.kind != Field::Kind::fixed) size += f.values.size();
-  return size;
-}
-
 /// Minus the second derivatives of the log prior by each parameter. Priors are products, nearly: all
 /// parameters are moved at once.
 vec prior_curvature(const Mixture& mixture, uword gate) {
@@ -65,8 +58,8 @@ Metric::Metric(Mixture& mixture, const Schema& schema, const Source& source, con
     if (full) widest = std::max(widest, size);
     work_of_row += static_cast<double>(times * size * (full ? size : 1));
   };
-  add_part(moving(mixture.gate->fields()), experts);
-  for (uword k = 0; k < experts; ++k) add_part(moving(mixture.experts->fields(k)), 1);
+  add_part(moving_size(mixture.gate->fields()), experts);
+  for (uword k = 0; k < experts; ++k) add_part(moving_size(mixture.experts->fields(k)), 1);
 
   const bool closed = mixture.gate->closed_step() && mixture.experts->closed_step();
   const double wanted = std::max(kRowsEach * static_cast<double>(widest),

@@ -19,28 +19,24 @@ void set_moving_parameters(Mixture& m, const vec& values) {
   for (const Field& f : m.fields()) {
     if (f.kind == Field::Kind::fixed) continue;
     for (double& v : f.values) {
-      v = f.kind == Field::Kind::positive ? std::max(std::exp(values[i]), f.least) : values[i];
+      v = f.kind == Field::Kind::positive ? std::clamp(std::exp(values[i]), f.least, f.most) : values[i];
       ++i;
     }
   }
 }
 
-vec least_parameters(Mixture& m) {
-  std::vector<double> all;
+Bounds bounds_of_parameters(Mixture& m) {
+  std::vector<double> least, most;
   for (const Field& f : m.fields()) {
     if (f.kind == Field::Kind::fixed) continue;
-    const bool bounded = f.kind == Field::Kind::positive && f.least > 0;
-    all.insert(all.end(), f.values.size(), bounded ? std::log(f.least) : -arma::datum::inf);
+    const bool positive = f.kind == Field::Kind::positive;
+    least.insert(least.end(), f.values.size(), positive ? std::log(f.least) : -arma::datum::inf);
+    most.insert(most.end(), f.values.size(), positive ? std::log(f.most) : arma::datum::inf);
   }
-  return vec(all);
+  return {vec(least), vec(most)};
 }
 
-uword gate_parameters(Mixture& m) {
-  uword size = 0;
-  for (const Field& f : m.gate->fields())
-    if (f.kind != Field::Kind::fixed) size += f.values.size();
-  return size;
-}
+uword gate_parameters(Mixture& m) { return moving_size(m.gate->fields()); }
 
 void copy_penalties(Mixture& from, Mixture& to) {
   const std::vector<Field> a = from.fields(), b = to.fields();

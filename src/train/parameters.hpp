@@ -6,8 +6,11 @@ namespace moekit::train {
 /// All parameters that move, as one vector: the gate's, then each expert's; positive ones by their logarithm.
 vec moving_parameters(Mixture& m);
 void set_moving_parameters(Mixture& m, const vec& values);
-/// Where they end below: minus infinity, or the logarithm of the least value, which they do not pass.
-vec least_parameters(Mixture& m);
+/// Where they end, positive ones by their logarithm; infinite where they do not.
+struct Bounds {
+  vec least, most;
+};
+Bounds bounds_of_parameters(Mixture& m);
 /// How many of them are the gate's.
 uword gate_parameters(Mixture& m);
 
