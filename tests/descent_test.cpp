@@ -235,6 +235,15 @@ TEST_CASE("balancing keeps experts busy, and switched off it is seen what it was
   o.gradient.balance = {Balance::automatic};
   o.gradient.balance_weight = 0;
   CHECK(load(fit(rows.schema, rows.source, o), rows.source).first < 1.3);
+  o.top_k = 1;
+  o.gradient.epochs = 40;
+  for (const RoutingRule::Score score : {RoutingRule::Score::softmax, RoutingRule::Score::sigmoid}) {
+    o.gate_score = score;
+    const auto [most, least] = load(fit(rows.schema, rows.source, o), rows.source);
+    CAPTURE(static_cast<int>(score));
+    CHECK(most < 2);
+    CHECK(least > 0.3);
+  }
 }
 
 TEST_CASE("clusters of unequal size: every expert gets its share of the rows, with few of them a batch") {

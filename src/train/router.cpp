@@ -253,19 +253,17 @@ void Router::balance_step(RoutingRule& rule, double share) {
   for (std::size_t k = 0; k < counts_.size(); ++k)
     if (rule.shared.empty() || !rule.shared[k]) counted.push_back(k);
   const double experts = static_cast<double>(counted.size());
-  double now = 0, mean = 0, change = 0;
+  double now = 0, mean = 0;
   for (const std::size_t k : counted) now += counts_[k] / experts;
   if (!(now > 0)) return;
   const double kept = std::max(0.0, 1 - now / kJudged);
   for (const std::size_t k : counted) {
     load_[k] = kept * load_[k] + counts_[k];
-    mean += load_[k] / experts;
+    mean += std::log1p(load_[k]) / experts;
   }
   const double step = share * weight_or(options_.balance_weight, kBiasStep);
-  const auto direction = [&](std::size_t k) { return -step * std::log((load_[k] + 1) / (mean + 1)); };
-  for (const std::size_t k : counted) change += direction(k) / experts;
   if (rule.bias.empty()) rule.bias.assign(counts_.size(), 0.0);
-  for (const std::size_t k : counted) rule.bias[k] += direction(k) - change;
+  for (const std::size_t k : counted) rule.bias[k] -= step * (std::log1p(load_[k]) - mean);
 }
 
 }  // namespace moekit::train
