@@ -93,8 +93,7 @@ void add_note(std::string note, Table& table, Console& console) {
 /// Of nobody's choice: an expert wants some rows to itself, and as many as there are slopes.
 void limit_experts(FitOptions& options, Table& table, Console& console) {
   constexpr std::uint64_t kRows = 15;
-  constexpr std::size_t kOfLevels =
-      10;  // they are drawn together, so a hundred levels are not as many slopes
+  constexpr std::size_t kOfLevels = 10;  // drawn together, a hundred levels are not as many slopes
   std::uint64_t slopes = 0;
   for (const Column& column : table.schema.inputs)
     slopes += std::clamp<std::size_t>(column.levels.size(), 2, kOfLevels + 1) - 1;

@@ -46,12 +46,11 @@ MOEKIT_AMX void shape_registers(std::size_t height) {
   _tile_loadconfig(&shapes);
 }
 
-/// A tile of `height` rows, more than 16 of them if `tall`, with `bands` bands of a panel. Asks for `ask`
-/// bytes at `ahead` with each band.
+/// A tile of `height` rows, more than 16 of them if `tall`, with `bands` bands of a panel: the steps of
+/// `ahead`.
 template <bool tall>
 MOEKIT_AMX void multiply_bands(const unsigned char* w, const unsigned char* x, std::size_t bands,
-                               std::size_t height, bool add, float* out, const unsigned char* ahead,
-                               std::size_t ask) {
+                               std::size_t height, bool add, float* out, const Ahead& ahead) {
   if (add) {
     _tile_loadd(0, out, kStride);
     _tile_loadd(1, out + kSide, kStride);
@@ -67,8 +66,9 @@ MOEKIT_AMX void multiply_bands(const unsigned char* w, const unsigned char* x, s
       _tile_zero(3);
     }
   }
-  for (std::size_t b = 0; b < bands; ++b, w += kBandBytes, x += height * kRowBytes, ahead += ask) {
-    for (std::size_t line = 0; line < ask; line += 64) __builtin_prefetch(ahead + line, 0, 2);
+  for (std::size_t b = 0; b < bands; ++b, w += kBandBytes, x += height * kRowBytes) {
+    const unsigned char* next = ahead.from + b * ahead.step;
+    for (std::size_t line = 0; line < ahead.step; line += 64) __builtin_prefetch(next + line, 0, 2);
     _tile_loadd(6, w, kStride);
     _tile_loadd(4, x, kRowBytes);
     _tile_dpbf16ps(0, 4, 6);
@@ -116,10 +116,11 @@ MOEKIT_AMX void multiply_group(const unsigned char* panel, const unsigned char* 
       // The first tile asks for its own weights, some way ahead; the others for a part of the next chunk
       // each.
       const std::size_t share = kBandBytes / std::max<std::size_t>(1, count - 1) / 64 * 64;
-      const unsigned char* ahead = t == 0 ? chunk + kBandBytes : chunk + n * kBandBytes + (t - 1) * n * share;
-      if (n > 0) multiply_some(chunk, x, n, height, b > 0, to, ahead, t == 0 ? kBandBytes : share);
+      const Ahead ahead = t == 0 ? Ahead{chunk + kBandBytes, kBandBytes}
+                                 : Ahead{chunk + n * kBandBytes + (t - 1) * n * share, share};
+      if (n > 0) multiply_some(chunk, x, n, height, b > 0, to, ahead);
       if (whole < bands && b + kChunkBands >= bands)
-        multiply_some(last.data(), x + n * height * kRowBytes, 1, height, b + n > 0, to, nullptr, 0);
+        multiply_some(last.data(), x + n * height * kRowBytes, 1, height, b + n > 0, to, {});
     }
   }
   _tile_release();

@@ -1,6 +1,7 @@
 #include "train/level.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace moekit::train {
 
@@ -11,6 +12,15 @@ constexpr int kMostPasses = 100;
 constexpr double kFallen = 0.01;
 
 }  // namespace
+
+void begin_at_level(Mixture& mixture, const Schema& schema) {
+  constexpr double kLarge = 1e6;
+  const Target& target = schema.target;
+  if (target.task != Task::count || !schema.offset.empty() || !(target.mean > kLarge)) return;
+  for (uword k = 0; k < mixture.count(); ++k)
+    for (const Field& f : mixture.experts->fields(k))
+      if (f.name == "coefficients" && f.values[0] == 0) f.values[0] = std::log(target.mean);
+}
 
 Mixture constant_expert(const SearchTask& task, const Mixture& like) {
   const bool many = task.source.rows() > kSampleRows;

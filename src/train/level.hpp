@@ -3,6 +3,10 @@
 
 namespace moekit::train {
 
+/// Intercepts of large counts begin at the logarithm of their mean: on the way from a mean of 1 the
+/// dispersion would explain what the mean does not yet, and there both would stay.
+void begin_at_level(Mixture& mixture, const Schema& schema);
+
 /// Where gradients begin behind a log link, and what any fit should be better than: one expert that looks at
 /// no input, of the family of `like`, fitted by EM to the rows of a task (a sample, if they are many).
 Mixture constant_expert(const SearchTask& task, const Mixture& like);

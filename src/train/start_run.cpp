@@ -1,10 +1,9 @@
 #include "train/start_run.hpp"
 
-#include <cmath>
-
 #include "moekit/rng.hpp"
 #include "train/descent.hpp"
 #include "train/lbfgs.hpp"
+#include "train/level.hpp"
 #include "train/unit.hpp"
 
 namespace moekit::train {
@@ -14,17 +13,6 @@ namespace {
 constexpr std::uint64_t kParallelRows = 65536;  // below, starts run side by side; above, rows are shared out
 constexpr int kRegionPasses = 3;
 constexpr double kFirmness = 0.95;
-
-/// Intercepts of large counts begin at the logarithm of their mean: on the way from a mean of 1 the
-/// dispersion would explain what the mean does not yet, and there both would stay.
-void begin_at_level(Mixture& mixture, const Schema& schema) {
-  constexpr double kLarge = 1e6;
-  const Target& target = schema.target;
-  if (target.task != Task::count || !schema.offset.empty() || !(target.mean > kLarge)) return;
-  for (uword k = 0; k < mixture.count(); ++k)
-    for (const Field& f : mixture.experts->fields(k))
-      if (f.name == "coefficients" && f.values[0] == 0) f.values[0] = std::log(target.mean);
-}
 
 }  // namespace
 
