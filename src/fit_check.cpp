@@ -35,7 +35,6 @@ void check_method(const FitOptions& o, const Problem& problem) {
   if (g.loss != Loss::likelihood && o.noise_basis.form != BasisKind::Form::constant)
     problem("--loss competitive and cooperative know no noise; leave --noise out");
   if (!in_batches(o.method)) return;
-  if (gate_traits(o.gate).hierarchy) problem("--gate tree is fitted by --fit em or lbfgs");
   if (o.grow) problem("--experts auto needs --fit em or lbfgs");
   if (!o.initial_region.empty()) problem("--init-column needs --fit em or lbfgs");
   if (g.epochs < 1) problem("--epochs must be at least 1");

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "gates/hierarchy.hpp"
 #include "moekit/rng.hpp"
@@ -118,4 +119,21 @@ TEST_CASE("arranging stands experts without rows, features without spread, and r
   CHECK(whole(train::arrange_experts(x, share), 4));
   CHECK(whole(train::arrange_experts(mat(50, 0), share), 4));
   CHECK(whole(train::arrange_experts(mat(50, 2, arma::fill::zeros), mat(50, 3, arma::fill::zeros)), 3));
+}
+
+TEST_CASE("leaves of which nothing is known are halved again and again") {
+  for (const uword count : {1, 2, 3, 5, 8, 100}) {
+    CAPTURE(count);
+    Hierarchy tree(count);
+    tree.balance();
+    CHECK(tree.arranged());
+    uword deepest = 0;
+    for (const Hierarchy::Node& node : tree.nodes()) {
+      const uword left = node.gap - node.first + 1, right = node.last - node.gap;
+      CHECK(std::max(left, right) - std::min(left, right) <= 1);
+      deepest = std::max(deepest, node.depth + 1);
+    }
+    CHECK(tree.nodes().size() == count - 1);
+    CHECK(deepest == static_cast<uword>(std::ceil(std::log2(static_cast<double>(count)))));
+  }
 }

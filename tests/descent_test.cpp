@@ -105,6 +105,31 @@ TEST_CASE("Adam and SGD come near the optimum of EM on a linear mixture") {
   CHECK(gained(fit(rows.schema, rows.source, o)) > 0.8);
 }
 
+TEST_CASE("trees learn on mini-batches, dense and routed, and are saved") {
+  const Rows rows = to_rows(piecewise(3000, 2, 4, 4));
+  FitOptions o = batches(8, Method::adam, 40);
+  o.gate = "tree";
+  o.gradient.learning_rate = 0.02;
+  const double one = fit(rows.schema, rows.source, batches(1, Method::adam, 40)).provenance.log_likelihood;
+  const Model dense = fit(rows.schema, rows.source, o);
+  o.gate = "softmax";
+  const double flat = fit(rows.schema, rows.source, o).provenance.log_likelihood;
+  CHECK(dense.provenance.log_likelihood - one > 0.9 * (flat - one));
+  o.gate = "tree";
+  o.top_k = 2;
+  const Model routed = fit(rows.schema, rows.source, o);
+  CHECK(routed.provenance.log_likelihood - one > 0.8 * (flat - one));
+  CHECK(load(routed, rows.source).first < 2);
+  CHECK(load(routed, rows.source).second > 0.3);
+  for (const Model* model : {&dense, &routed}) {
+    std::size_t nodes = 0;
+    for (const GateForm& form : model->members.front().gate->forms())
+      nodes += form.kind == GateForm::Kind::node;
+    CHECK(nodes == 7);
+    CHECK(model_text(parse_model(model_text(*model), "m")) == model_text(*model));
+  }
+}
+
 TEST_CASE("a fit on mini-batches depends on the seed and not on threads") {
   const Rows rows = to_rows(piecewise(1500, 2, 3, 6, 3));
   FitOptions o = batches(6, Method::adam, 3);
@@ -334,9 +359,6 @@ TEST_CASE("combinations in which an option would silently be off are refused, al
   o = options(4, -1, 1);
   o.top_k = 5;
   refused(o, "--top-k 5");
-  o = batches(4);
-  o.gate = "tree";
-  refused(o, "--gate tree");
   o = batches(4);
   o.family = "student-t";
   o.hidden = {3};

@@ -32,7 +32,7 @@ vec main_direction(const mat& columns, const vec& weight) {
 }
 
 /// Sorts `leaves` along their main direction and says after which of them the two sides differ most.
-uword cut(std::span<uword> leaves, const mat& centres, const vec& rows) {
+uword widest_cut(std::span<uword> leaves, const mat& centres, const vec& rows) {
   const uword n = leaves.size();
   mat own(centres.n_rows, n);
   vec weight(n);
@@ -133,7 +133,7 @@ std::vector<uword> Hierarchy::select(std::span<const uword> from, std::vector<uw
   return source;
 }
 
-void Hierarchy::arrange(const mat& centres, const vec& rows) {
+void Hierarchy::build(const std::function<uword(std::span<uword>)>& cut) {
   std::vector<uword> order = leaves();
   struct Part {
     uword first, last, depth;
@@ -143,13 +143,20 @@ void Hierarchy::arrange(const mat& centres, const vec& rows) {
     const Part part = open.back();
     open.pop_back();
     if (part.first == part.last) continue;
-    const uword gap =
-        part.first + cut(std::span(order).subspan(part.first, part.last - part.first + 1), centres, rows);
+    const uword gap = part.first + cut(std::span(order).subspan(part.first, part.last - part.first + 1));
     depth_[gap] = static_cast<double>(part.depth);
     open.push_back({gap + 1, part.last, part.depth + 1});
     open.push_back({part.first, gap, part.depth + 1});
   }
   for (uword at = 0; at < count(); ++at) place_[order[at]] = static_cast<double>(at);
+}
+
+void Hierarchy::arrange(const mat& centres, const vec& rows) {
+  build([&](std::span<uword> part) { return widest_cut(part, centres, rows); });
+}
+
+void Hierarchy::balance() {
+  build([](std::span<uword> part) { return part.size() / 2 - 1; });
 }
 
 }  // namespace moekit

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -41,9 +42,13 @@ class Hierarchy {
   /// Builds the tree from above: leaves are cut in two where their centres (d x K) scatter most, weighed by
   /// `rows` (K).
   void arrange(const arma::mat& centres, const arma::vec& rows);
+  /// A tree that is as even as it can be, of leaves of which nothing is known.
+  void balance();
 
  private:
   void number_depths();
+  /// From above; `cut` sorts the leaves of a part and says after which of them it ends on the left.
+  void build(const std::function<uword(std::span<uword>)>& cut);
 
   std::vector<double> place_, depth_;
 };

@@ -55,6 +55,11 @@ class TreeGate final : public GateFamily {
   void add(const Batch& batch, const mat& prob, const mat& responsibility,
            std::span<double> sums) const override;
   void update(std::span<const double> sums, const Penalty& penalty) override;
+  void add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const override;
+  void randomise(Rng rng) override {
+    tree_.balance();
+    GateFamily::randomise(rng);
+  }
   void set_penalty(const Penalty& penalty) override {
     for (SoftmaxRegression& node : node_) node.set_penalty(penalty);
   }
@@ -73,6 +78,7 @@ class TreeGate final : public GateFamily {
   void name_nodes();
   mat coefficients_of_nodes() const;                        // p x (K - 1): ln of left against right
   void probabilities(const Batch& batch, mat& left) const;  // n x (K - 1)
+  void climb(const Batch& batch, const mat& weight, mat& difference, mat* curvature) const;
   void add_grams(const mat& x, const mat& weight, double* sums) const;
 
   std::vector<uword> groups_;
@@ -203,17 +209,17 @@ void TreeGate::add_grams(const mat& x, const mat& weight, double* sums) const {
     if (due(node_[j])) add_weighted_grams(x, weight.col(j), sums + j * packed_size(x.n_cols));
 }
 
-void TreeGate::add(const Batch& batch, const mat&, const mat& responsibility, std::span<double> sums) const {
-  if (node_.empty()) return;
-  if (!tree_.arranged()) return add_products(batch.gate_features(), responsibility, sums.data());
+/// Of sum_ik weight(i, k) ln g_k(x_i), weight n x K: the slope by the logit of each node and the curvature,
+/// n x (K - 1).
+void TreeGate::climb(const Batch& batch, const mat& weight, mat& difference, mat* curvature) const {
   const uword n = batch.rows;
-  thread_local mat left, mass, difference, weight;
+  thread_local mat left, mass;
   probabilities(batch, left);
   const std::vector<uword> leaves = tree_.leaves();
   mass.set_size(n, count());
-  for (uword at = 0; at < leaves.size(); ++at) mass.col(at) = responsibility.col(leaves[at]);
+  for (uword at = 0; at < leaves.size(); ++at) mass.col(at) = weight.col(leaves[at]);
   difference.set_size(n, node_.size());
-  weight.set_size(n, node_.size());
+  if (curvature) curvature->set_size(n, node_.size());
   std::vector<Hierarchy::Node> nodes = tree_.nodes();
   std::ranges::reverse(nodes);  // from the leaves up: the first place of a part gathers what reaches its root
   for (const Hierarchy::Node& node : nodes) {
@@ -221,16 +227,34 @@ void TreeGate::add(const Batch& batch, const mat&, const mat& responsibility, st
     const double* b = mass.colptr(node.gap + 1);
     const double* p = left.colptr(node.gap);
     double* d = difference.colptr(node.gap);
-    double* w = weight.colptr(node.gap);
+    double* c = curvature ? curvature->colptr(node.gap) : nullptr;
     for (uword i = 0; i < n; ++i) {
       const double both = a[i] + b[i];
       d[i] = a[i] - both * p[i];
-      w[i] = both * p[i] * (1 - p[i]);
+      if (c) c[i] = both * p[i] * (1 - p[i]);
       a[i] = both;
     }
   }
+}
+
+void TreeGate::add(const Batch& batch, const mat&, const mat& responsibility, std::span<double> sums) const {
+  if (node_.empty()) return;
+  if (!tree_.arranged()) return add_products(batch.gate_features(), responsibility, sums.data());
+  thread_local mat difference, weight;
+  climb(batch, responsibility, difference, &weight);
   add_products(batch.gate_features(), difference, sums.data());
   add_grams(batch.gate_features(), weight, sums.data() + groups_.size() * node_.size());
+}
+
+void TreeGate::add_gradient(const Batch& batch, const mat& weight, std::span<double> gradient) const {
+  if (node_.empty()) return;
+  thread_local mat difference, sides;
+  climb(batch, weight, difference, nullptr);
+  const std::size_t p = groups_.size();
+  for (std::size_t j = 0; j < node_.size(); ++j) {
+    sides = arma::join_rows(difference.col(j), -difference.col(j));
+    node_[j].add_logit_gradient(batch.gate_features(), sides, gradient.subspan(j * p, p));
+  }
 }
 
 void TreeGate::update(std::span<const double> sums, const Penalty& penalty) {
