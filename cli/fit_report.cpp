@@ -69,10 +69,12 @@ std::string balance_text(const Model& model) {
 
 std::string model_line(const Model& model) {
   const Mixture& m = model.members.front();
+  const std::size_t members = model.members.size();
+  std::string text = members > 1 ? "ensemble of " + std::to_string(members) + ", each of " : "";
   if (model.neurons.count > 0)
-    return counted(model.neurons.count, model.family + " neuron") + ", product-key gate, " +
+    return text + counted(model.neurons.count, model.family + " neuron") + ", product-key gate, " +
            counted(model.neurons.heads, "head") + " of " + counted(model.neurons.picks, "pick");
-  std::string text = counted(m.count(), model.family + " expert");
+  text += counted(m.count(), model.family + " expert");
   if (!model.hidden.empty()) text += " of mlp:" + widths_text(model.hidden);
   text += ", " + model.gate_family + " gate";
   const RoutingRule& rule = m.routing;
@@ -108,6 +110,7 @@ Json fit_report_json(const FitRecord& record) {
   Json json;
   json["version"] = p.version;
   json["status"] = p.status;
+  json["members"] = model.members.size();
   json["experts"] = experts_of(model);
   json["family"] = model.family;
   json["gate"] = model.gate_family;
@@ -218,6 +221,7 @@ std::string growth_text(const Model& model) {
 
 void add_criteria(const Model& model, TextTable& table) {
   const Provenance& p = model.provenance;
+  if (model.members.size() > 1) table.row({"shown", "the first member; predictions are those of all"});
   // Mini-batch fits leave the one expert out.
   const std::string single = std::isfinite(p.single_log_likelihood)
                                  ? "  (one expert: " + brief(p.single_log_likelihood, 8) + ")"

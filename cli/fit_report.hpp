@@ -19,8 +19,7 @@ struct FitRecord {
 
 /// The keys of train --report.
 Json fit_report_json(const FitRecord& record);
-/// The table of starts.
-/// "64 logistic experts of mlp:32, softmax gate, top-2".
+/// "64 logistic experts of mlp:32, softmax gate, top-2"; before it "ensemble of 10, each of".
 std::string model_line(const Model& model);
 Json starts_json(const Provenance& provenance);
 /// The summary after training.
@@ -28,6 +27,7 @@ std::string fit_summary(const FitRecord& record, bool verbose);
 /// Share, spread (regression) and effective rows of every expert.
 /// `blocks`: shares as bars of block characters.
 std::string experts_text(const Model& model, std::size_t most, bool blocks = false);
+/// The table of starts.
 std::string starts_text(const Provenance& provenance);
 /// The sizes that --experts auto tried.
 std::string growth_text(const Model& model);

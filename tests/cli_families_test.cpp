@@ -211,6 +211,11 @@ TEST_CASE("an ensemble, in every command; equal files whatever the threads") {
   good(w, train + "1");
   const std::string one = w.read("m.moe");
   good(w, train + "3");
+  for (const std::string says : {"ensemble of 3, each of 2 gaussian experts", "the first member"}) {
+    CHECK(has(good(w, "inspect m.moe").out, says));
+    CHECK(has(good(w, "train t.csv " + kPositive + " --experts 2 --ensemble 3 -o n.moe").err, says));
+  }
+  CHECK(inspected(w)["members"] == 3);
   CHECK(w.read("m.moe") == one);
   good(w, "train t.csv " + kPositive + kQuick + " -o single.moe");
   // The coefficients shown are those of the first member, which is the single fit.
