@@ -116,11 +116,29 @@ TEST_CASE("the gradient of the network of neurons is right") {
   bank.randomise(rng);
   for (float& v : bank.neurons()) v = static_cast<float>(rng.normal());
   for (float& v : bank.linear()) v = static_cast<float>(rng.normal());
-  mat x = normal_matrix(7, 3, Rng(1, 1)), slope = normal_matrix(2, 7, Rng(2, 2)), y;
+  mat x = normal_matrix(7, 3, Rng(1, 1)), slope = normal_matrix(2, 7, Rng(2, 2));
   NeuronBank::Work work;
   NeuronBank::Gradient gradient;
-  bank.forward(x, work, y);
-  bank.backward(work, slope, gradient);
+  const auto slope_of = [&](uword row, const double*, double* out) {
+    std::copy_n(slope.colptr(row), slope.n_rows, out);
+  };
+  mat of_neurons(bank.neuron_size(), 25, arma::fill::zeros);
+  const auto settle = [&](uword row) {
+    for (std::size_t at = row * bank.picks(); at < (row + 1) * bank.picks(); ++at) {
+      if (!gradient.alone[at]) continue;
+      auto values = of_neurons.col(work.pick[at].neuron);
+      values.head(3) = gradient.of_input[at] * x.row(row).t();
+      values.tail(2) = gradient.answer[at] * slope.col(row);
+    }
+  };
+  bank.learn(x, slope_of, settle, work, gradient);
+  REQUIRE(!gradient.neuron.empty());
+  REQUIRE(std::ranges::count(gradient.alone, 1) > 0);
+  for (std::size_t e = 0; e < gradient.neuron.size(); ++e) {
+    std::vector<float> row(bank.neuron_size());
+    bank.neuron_gradient(work, gradient, e, row.data());
+    std::ranges::copy(row, of_neurons.colptr(gradient.neuron[e]));
+  }
   const auto value = [&] {
     mat out;
     NeuronBank::Work own;
@@ -140,21 +158,14 @@ TEST_CASE("the gradient of the network of neurons is right") {
     }
   };
   check(bank.linear(), [&](std::size_t i) { return gradient.linear[i]; });
-  check(bank.neurons(), [&](std::size_t i) {
-    const auto e = static_cast<std::uint32_t>(i / bank.neuron_size());
-    const auto at = std::ranges::lower_bound(gradient.neuron, e) - gradient.neuron.begin();
-    if (at == std::ssize(gradient.neuron) || gradient.neuron[static_cast<std::size_t>(at)] != e) return 0.0f;
-    std::vector<float> row(bank.neuron_size());
-    bank.neuron_gradient(work, gradient, static_cast<std::size_t>(at), row.data());
-    return row[i % bank.neuron_size()];
-  });
+  check(bank.neurons(), [&](std::size_t i) { return of_neurons[i]; });
   // All neurons picked: then keys and queries move weights only.
   NeuronBank whole(few(4, 2, 4), 3, 2);
   whole.randomise(rng);
   for (float& v : whole.neurons()) v = static_cast<float>(rng.normal());
   std::swap(bank, whole);
-  bank.forward(x, work, y);
-  bank.backward(work, slope, gradient);
+  bank.learn(
+      x, slope_of, [](uword) {}, work, gradient);
   check(bank.queries(), [&](std::size_t i) { return gradient.queries[i]; });
   check(bank.keys().keys(), [&](std::size_t i) { return gradient.keys[i]; });
 }

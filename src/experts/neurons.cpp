@@ -3,10 +3,7 @@
 
 #include "experts/families.hpp"
 #include "moekit/error.hpp"
-#include "moekit/sum.hpp"
-#include "simd/adam.hpp"
-#include "simd/neurons.hpp"
-#include "sparse/neuron_bank.hpp"
+#include "sparse/neuron_steps.hpp"
 
 namespace moekit {
 
@@ -14,22 +11,14 @@ namespace {
 
 constexpr double kLogTwoPi = 1.8378770664093454836;
 constexpr double kLeastNoise = 1e-3;
-constexpr double kMomentum = 0.9, kSquares = 0.999, kSmall = 1e-8;
 /// Rows that are gone through at a time: what they picked stays in the cache.
 constexpr uword kRows = 256;
 /// Share of the newest batch in the spread of the errors.
 constexpr double kErrorShare = 0.01;
-/// Values of neurons that a step must touch before threads are started for it.
-constexpr std::size_t kWorthThreads = std::size_t{1} << 20;
-/// Rows whose likelihood, and dense parameters whose step, a thread takes at a time.
-constexpr uword kRowsOfTask = 32;
-constexpr std::size_t kValuesOfTask = std::size_t{1} << 15;
 
 /// One network of many single-neuron experts (neuron_bank.hpp) with one density: normal around its output, or
 /// softmax of C outputs. It is a bank of one expert: its neurons are no densities of their own, so a mixture
-/// has nothing to weigh. Trained by sparse steps: Adam for what every row uses; for the neurons the second
-/// moment of each as a whole, without decay (row-wise Adagrad, Duchi et al. 2011), so a step costs what its
-/// rows picked.
+/// has nothing to weigh. Trained by sparse steps (neuron_steps.hpp).
 class NeuronExperts final : public ExpertFamily {
  public:
   NeuronExperts(std::string_view family, const ExpertShape& shape)
@@ -95,40 +84,28 @@ class NeuronExperts final : public ExpertFamily {
   void class_probabilities(const Batch& batch, arma::cube& out) const override;
 
  private:
-  /// What is learnt from steps, and not kept with the model.
-  struct Moments {
-    std::vector<float> squares;        // of each neuron
-    std::vector<float> first, second;  // of the dense parameters
-    double error = 0;                  // squared, moving average
-    double steps = 0;
-  };
   void answer(const Batch& batch, NeuronBank::Work& work, mat& out) const;
-  double log_likelihood(const Batch& batch, uword row, double* answer, double* slope, double& of_noise) const;
-  void step_dense(const NeuronBank::Gradient& gradient, double scale, double rate, int threads);
-  void step_neurons(const NeuronBank::Work& work, const NeuronBank::Gradient& gradient,
-                    const SparseStep& step, int threads);
+  double log_likelihood(const Batch& batch, uword row, const double* answer, double* slope,
+                        double& of_noise) const;
 
   std::string_view family_;
   uword classes_;
   Neurons shape_;
   NeuronBank bank_;
   double noise_ = 1, floor_ = kLeastNoise;
-  Moments moments_;
+  // Not kept with the model:
+  NeuronSteps steps_;
+  double error_ = 0;  // squared, moving average
 };
 
 void NeuronExperts::state(Archive& archive) {
   ExpertFamily::state(archive);
-  archive(noise_, floor_, moments_.squares, moments_.first, moments_.second, moments_.error, moments_.steps);
-  // Before the first step there are none.
-  const bool begun = !moments_.squares.empty();
-  const std::size_t dense =
-      begun ? bank_.queries().size() + bank_.keys().keys().size() + bank_.linear().size() : 0;
-  Archive::require(moments_.squares.size() == (begun ? shape_.count : 0));
-  Archive::require(moments_.first.size() == dense && moments_.second.size() == dense);
+  archive(noise_, floor_, error_);
+  steps_.state(archive, bank_);
 }
 
 /// ln f of one row from the network's answer (C or 1), its slope by the answer (unless null) and by ln noise.
-double NeuronExperts::log_likelihood(const Batch& batch, uword row, double* answer, double* slope,
+double NeuronExperts::log_likelihood(const Batch& batch, uword row, const double* answer, double* slope,
                                      double& of_noise) const {
   const double y = batch.target[row];
   if (classes_ == 0) {
@@ -188,100 +165,28 @@ void NeuronExperts::scores(const Batch& batch, uword, mat& out) const {
   }
 }
 
-/// Adam on queries, linear part and keys, one behind the other.
-void NeuronExperts::step_dense(const NeuronBank::Gradient& gradient, double scale, double rate, int threads) {
-  simd::AdamStep step;
-  step.scale = -scale;  // the gradient leads up
-  step.momentum = kMomentum;
-  step.squares = kSquares;
-  step.rate = rate / (1 - std::pow(kMomentum, moments_.steps));
-  step.seen = 1 - std::pow(kSquares, moments_.steps);
-  step.small = kSmall;
-  std::size_t at = 0;
-  Compute compute;
-  compute.threads = threads;
-  const auto move = [&](std::span<float> values, const std::vector<float>& slope) {
-    parallel_for((values.size() + kValuesOfTask - 1) / kValuesOfTask, compute, [&](std::size_t task) {
-      const std::size_t begin = task * kValuesOfTask, n = std::min(kValuesOfTask, values.size() - begin);
-      simd::adam(step, slope.data() + begin, &moments_.first[at + begin], &moments_.second[at + begin],
-                 values.data() + begin, n);
-    });
-    at += values.size();
-  };
-  move(bank_.queries(), gradient.queries);
-  move(bank_.linear(), gradient.linear);
-  move(bank_.keys().keys(), gradient.keys);
-}
-
-/// Every neuron that was picked, on its own.
-void NeuronExperts::step_neurons(const NeuronBank::Work& work, const NeuronBank::Gradient& gradient,
-                                 const SparseStep& step, int threads) {
-  constexpr std::size_t kTogether = 256, kAsked = 16;
-  const std::size_t size = bank_.neuron_size(), picked = gradient.neuron.size();
-  const auto kept = static_cast<float>(1 - step.decay);
-  Compute compute;
-  compute.threads = threads;
-  parallel_for((picked + kTogether - 1) / kTogether, compute, [&](std::size_t piece) {
-    std::vector<float> g(size);
-    const std::size_t begin = piece * kTogether, end = std::min(picked, begin + kTogether);
-    const auto ask_for = [&](std::size_t from) {
-      bank_.ask_for(from, std::min(end, from + kAsked), [&](std::size_t e) { return gradient.neuron[e]; });
-    };
-    ask_for(begin);
-    for (std::size_t e = begin; e < end; ++e) {
-      if ((e - begin) % kAsked == 0) ask_for(e + kAsked);
-      bank_.neuron_gradient(work, gradient, e, g.data());
-      float& squares = moments_.squares[gradient.neuron[e]];
-      squares += simd::dot(g.data(), g.data(), size) / static_cast<float>(size);
-      const auto rate = static_cast<float>(step.row_rate / (std::sqrt(squares) + kSmall));
-      simd::decay_and_add(kept, rate, g.data(), size, &bank_.neurons()[gradient.neuron[e] * size]);
-    }
-  });
-}
-
 double NeuronExperts::sparse_step(const Batch& batch, const SparseStep& step) {
-  thread_local NeuronBank::Work work;
-  thread_local NeuronBank::Gradient gradient;
-  mat y;
-  // Starting threads costs as much as some hundred thousand products.
-  const std::size_t touched = batch.rows * bank_.picks() * bank_.neuron_size();
-  const int threads = touched < kWorthThreads ? 1 : step.threads;
-  bank_.forward(batch.expert, work, y, threads);
-  mat slope(y.n_rows, batch.rows);
-  vec value(batch.rows), of_noise(batch.rows, arma::fill::zeros);
   const auto weight_of = [&](uword i) { return batch.weight ? batch.weight[i] : 1.0; };
-  Compute compute;
-  compute.threads = threads;
-  parallel_for((batch.rows + kRowsOfTask - 1) / kRowsOfTask, compute, [&](std::size_t task) {
-    for (uword i = task * kRowsOfTask; i < std::min<uword>(batch.rows, (task + 1) * kRowsOfTask); ++i) {
-      value[i] = log_likelihood(batch, i, y.colptr(i), slope.colptr(i), of_noise[i]);
-      // Steps are taken for the error on the target's own scale: the noise would make them longer as it
-      // falls.
-      slope.col(i) *= classes_ > 0 ? weight_of(i) : weight_of(i) * noise_ * noise_;
-    }
-  });
-  double sum = 0, weight = 0, squares_of_errors = 0;
-  for (uword i = 0; i < batch.rows; ++i) {
-    const double w = weight_of(i);
-    sum += w * value[i];
-    weight += w;
-    squares_of_errors += w * noise_ * noise_ * (of_noise[i] + 1);
-  }
+  double weight = 0, sum = 0, squares_of_errors = 0;
+  for (uword i = 0; i < batch.rows; ++i) weight += weight_of(i);
   if (!(weight > 0)) return 0;
-  bank_.backward(work, slope, gradient, threads);
-  if (moments_.squares.empty()) {
-    moments_.squares.assign(shape_.count, 0.0f);
-    moments_.first.assign(gradient.queries.size() + gradient.linear.size() + gradient.keys.size(), 0.0f);
-    moments_.second = moments_.first;
+  vec value(batch.rows), of_noise(batch.rows, arma::fill::zeros);
+  const auto slope_of = [&](uword i, const double* answer, double* slope) {
+    value[i] = log_likelihood(batch, i, answer, slope, of_noise[i]);
+    // Steps are taken for the error on the target's own scale: the noise would make them longer as it falls.
+    const double scale = classes_ > 0 ? weight_of(i) : weight_of(i) * noise_ * noise_;
+    for (uword c = 0; c < bank_.outputs(); ++c) slope[c] *= scale;
+  };
+  steps_.step(bank_, batch.expert, weight, slope_of, step);
+  for (uword i = 0; i < batch.rows; ++i) {
+    sum += weight_of(i) * value[i];
+    squares_of_errors += weight_of(i) * noise_ * noise_ * (of_noise[i] + 1);
   }
-  moments_.steps += 1;
-  step_dense(gradient, 1 / weight, step.dense_rate, threads);
-  step_neurons(work, gradient, step, threads);
   if (classes_ == 0) {
     // Errors of rows before they were learnt from: an honest spread, where that of learnt rows is too small.
-    moments_.error = (1 - kErrorShare) * moments_.error + kErrorShare * squares_of_errors / weight;
-    const double seen_share = 1 - std::pow(1 - kErrorShare, moments_.steps);
-    noise_ = std::max(floor_, std::sqrt(moments_.error / seen_share));
+    error_ = (1 - kErrorShare) * error_ + kErrorShare * squares_of_errors / weight;
+    const double seen_share = 1 - std::pow(1 - kErrorShare, steps_.taken());
+    noise_ = std::max(floor_, std::sqrt(error_ / seen_share));
   }
   return sum;
 }

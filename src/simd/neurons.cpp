@@ -77,57 +77,85 @@ std::size_t Shortlist(const float* scores, std::size_t n, std::size_t k, float* 
   const F d;
   const hn::RebindToSigned<F> di;
   const hn::RebindToUnsigned<F> du;
-  HWY_ALIGN float most[kScoreGroups];
-  for (std::size_t c = 0; c < kScoreGroups; c += kFloats) {
-    auto highest = hn::LoadU(d, scores + c);
-    for (std::size_t i = kScoreGroups; i < n; i += kScoreGroups) {
-      const auto score = hn::LoadU(d, scores + i + c);
-      highest = hn::IfThenElse(hn::Gt(score, highest), score, highest);
+  constexpr std::size_t kVectors = kScoreGroups / kFloats;
+  hn::Vec<F> own[kVectors];
+  HWY_UNROLL(8)
+  for (std::size_t v = 0; v < kVectors; ++v) own[v] = hn::LoadU(d, scores + v * kFloats);
+  for (std::size_t i = kScoreGroups; i < n; i += kScoreGroups) {
+    HWY_UNROLL(8)
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      const auto score = hn::LoadU(d, scores + i + v * kFloats);
+      own[v] = hn::IfThenElse(hn::Gt(score, own[v]), score, own[v]);
     }
-    hn::Store(highest, d, most + c);
+  }
+  HWY_ALIGN float most[kScoreGroups];
+  hn::Vec<decltype(di)> above[kVectors];
+  HWY_UNROLL(8)
+  for (std::size_t v = 0; v < kVectors; ++v) {
+    hn::Store(own[v], d, most + v * kFloats);
+    above[v] = hn::Zero(di);
   }
   // The k-th largest is the largest that k of them reach.
+  for (std::size_t j = 0; j < kScoreGroups; ++j) {
+    const auto other = hn::Set(d, most[j]);
+    HWY_UNROLL(8)
+    for (std::size_t v = 0; v < kVectors; ++v)
+      above[v] = hn::Sub(above[v], hn::BitCast(di, hn::VecFromMask(d, hn::Ge(other, own[v]))));
+  }
   const auto nothing = hn::Set(d, -std::numeric_limits<float>::infinity());
   auto reached = nothing;
-  for (std::size_t c = 0; c < kScoreGroups; c += kFloats) {
-    const auto own = hn::Load(d, most + c);
-    auto above = hn::Zero(di);
-    for (std::size_t j = 0; j < kScoreGroups; ++j)
-      above = hn::Sub(above, hn::BitCast(di, hn::VecFromMask(d, hn::Ge(hn::Set(d, most[j]), own))));
-    const auto enough = hn::Gt(above, hn::Set(di, static_cast<std::int32_t>(k) - 1));
-    reached = hn::Max(reached, hn::IfThenElse(hn::RebindMask(d, enough), own, nothing));
+  HWY_UNROLL(8)
+  for (std::size_t v = 0; v < kVectors; ++v) {
+    const auto enough = hn::Gt(above[v], hn::Set(di, static_cast<std::int32_t>(k) - 1));
+    reached = hn::Max(reached, hn::IfThenElse(hn::RebindMask(d, enough), own[v], nothing));
   }
   const auto least = hn::MaxOfLanes(d, reached);
+  // Without a branch, as where the listed ones lie cannot be guessed.
   std::size_t count = 0;
   for (std::size_t i = 0; i < n; i += kFloats) {
-    const auto score = hn::LoadU(d, scores + i);
-    const auto listed = hn::Ge(score, least);
-    if (hn::AllFalse(d, listed)) continue;
-    hn::CompressBlendedStore(hn::Iota(du, static_cast<std::uint32_t>(i)), hn::RebindMask(du, listed), du,
-                             index + count);
-    count += hn::CompressBlendedStore(score, listed, d, value + count);
+    const auto listed = hn::RebindMask(du, hn::Ge(hn::LoadU(d, scores + i), least));
+    hn::StoreU(hn::Compress(hn::Iota(du, static_cast<std::uint32_t>(i)), listed), du, index + count);
+    count += hn::CountTrue(du, listed);
   }
+  for (std::size_t i = 0; i < count; ++i) value[i] = scores[index[i]];
   return count;
+}
+
+/// Ranks where before(j) says as a mask which of the values at i and behind it come after value j.
+template <class Before>
+HWY_INLINE std::size_t RanksBy(std::size_t n, const Before& before, std::uint32_t* rank) {
+  const hn::CappedTag<double, 8> d;
+  const hn::RebindToSigned<decltype(d)> di;
+  const std::size_t lanes = hn::Lanes(d);
+  HWY_ALIGN std::int64_t counted[8];
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i < n; i += lanes) {
+    auto count = hn::Zero(di);
+    for (std::size_t j = 0; j < n; ++j)
+      count = hn::Sub(count, hn::VecFromMask(di, hn::RebindMask(di, before(i, j))));
+    hn::Store(count, di, counted);
+    for (std::size_t l = 0; l < std::min(lanes, n - i); ++l) {
+      rank[i + l] = static_cast<std::uint32_t>(counted[l]);
+      sum += rank[i + l];
+    }
+  }
+  return sum;
 }
 
 void Ranks(const double* score, const double* tie, std::size_t n, std::uint32_t* rank) {
   const hn::CappedTag<double, 8> d;
-  const std::size_t lanes = hn::Lanes(d);
-  HWY_ALIGN double before[8];
-  const auto one = hn::Set(d, 1.0);
-  for (std::size_t i = 0; i < n; i += lanes) {
-    const auto own = hn::LoadU(d, score + i), own_tie = hn::LoadU(d, tie + i);
-    auto count = hn::Zero(d);
-    for (std::size_t j = 0; j < n; ++j) {
-      const auto other = hn::Set(d, score[j]);
-      const auto first =
-          hn::Or(hn::Gt(other, own), hn::And(hn::Eq(other, own), hn::Lt(hn::Set(d, tie[j]), own_tie)));
-      count = hn::Add(count, hn::IfThenElseZero(first, one));
-    }
-    hn::Store(count, d, before);
-    for (std::size_t l = 0; l < std::min(lanes, n - i); ++l)
-      rank[i + l] = static_cast<std::uint32_t>(before[l]);
-  }
+  const auto larger = [&](std::size_t i, std::size_t j) {
+    return hn::Gt(hn::Set(d, score[j]), hn::LoadU(d, score + i));
+  };
+  // Where no two scores are equal the ranks are 0 .. n - 1.
+  if (2 * RanksBy(n, larger, rank) == n * (n - 1)) return;
+  RanksBy(
+      n,
+      [&](std::size_t i, std::size_t j) {
+        const auto equal = hn::Eq(hn::Set(d, score[j]), hn::LoadU(d, score + i));
+        return hn::Or(larger(i, j), hn::And(equal, hn::Lt(hn::Set(d, tie[j]), hn::LoadU(d, tie + i))));
+      },
+      rank);
 }
 
 }  // namespace moekit::simd::HWY_NAMESPACE

@@ -91,13 +91,12 @@ void NeuronBank::randomise(Rng& rng) {
 void NeuronBank::look_up(std::uint32_t neuron) const {
   static_cast<void>(*static_cast<const volatile float*>(&neurons_[neuron * neuron_size()]));
 }
-void NeuronBank::fetch(std::uint32_t neuron, std::size_t part) const {
+void NeuronBank::fetch(std::uint32_t neuron) const {
   const float* from = &neurons_[neuron * neuron_size()];
-  for (std::size_t i = part; i < std::min(part + kAhead, neuron_size()); i += 16)
-    __builtin_prefetch(from + i, 0, 2);
+  for (std::size_t i = 0; i < std::min(kAhead, neuron_size()); i += 16) __builtin_prefetch(from + i, 0, 2);
 }
 
-void NeuronBank::forward(const mat& x, Work& work, mat& out, int threads) const {
+void NeuronBank::prepare(const mat& x, Work& work) const {
   const uword n = x.n_rows, p = inputs_;
   work.x.resize(p * n);
   for (uword j = 0; j < p; ++j)
@@ -106,30 +105,45 @@ void NeuronBank::forward(const mat& x, Work& work, mat& out, int threads) const 
   work.linear.resize(outputs_ * n);
   for (auto* v : {&work.weight, &work.input}) v->resize(picks() * n);
   work.pick.resize(picks() * n);
-  out.set_size(outputs_, n);
-  in_pieces(n, kRows, threads, [&](uword begin, uword end) { forward_rows(begin, end, work, out); });
+}
+
+void NeuronBank::forward(const mat& x, Work& work, mat& out, int threads) const {
+  prepare(x, work);
+  out.set_size(outputs_, x.n_rows);
+  in_pieces(x.n_rows, kRows, threads, [&](uword begin, uword end) {
+    project(begin, end, work);
+    forward_rows(begin, end, work, out);
+  });
+}
+
+void NeuronBank::project(uword begin, uword end, Work& work) const {
+  const uword p = inputs_, m = outputs_, width = 2 * shape_.heads * shape_.key_width;
+  const float* x = work.x.data() + begin * p;
+  simd::layer(queries_.data(), width, p, nullptr, x, end - begin, work.query.data() + begin * width);
+  simd::layer(linear_.data(), m, p, nullptr, x, end - begin, work.linear.data() + begin * m);
 }
 
 void NeuronBank::forward_rows(uword begin, uword end, Work& work, mat& out) const {
-  const uword p = inputs_, m = outputs_, k = keys_.picks(), heads = shape_.heads, n = end - begin;
-  const uword width = 2 * heads * shape_.key_width;
-  float* query = work.query.data() + begin * width;
-  simd::layer(queries_.data(), width, p, nullptr, work.x.data() + begin * p, n, query);
-  simd::layer(linear_.data(), m, p, nullptr, work.x.data() + begin * p, n, work.linear.data() + begin * m);
+  const uword m = outputs_, k = keys_.picks(), heads = shape_.heads;
+  const auto answer_query = [&](std::size_t q) {
+    double* y = out.colptr(q / heads);
+    if (q % heads == 0) std::copy_n(work.linear.data() + q / heads * m, m, y);
+    answer(q, work, y);
+  };
   // Neurons are asked for when they are picked, and answer when the next query has its picks too.
   const std::size_t first = begin * heads;
-  keys_.select(query, heads * n, work.pick.data() + first * k, [&](uword q) {
-    ask_for((first + q) * k, (first + q + 1) * k, [&](std::size_t at) { return work.pick[at].neuron; });
-    if (q > 0) answer(first + q - 1, work, out);
-  });
-  if (n > 0) answer(end * heads - 1, work, out);
+  keys_.select(work.query.data() + first * 2 * shape_.key_width, heads * (end - begin),
+               work.pick.data() + first * k, [&](uword q) {
+                 ask_for((first + q) * k, (first + q + 1) * k,
+                         [&](std::size_t at) { return work.pick[at].neuron; });
+                 if (q > 0) answer_query(first + q - 1);
+               });
+  if (begin < end) answer_query(end * heads - 1);
 }
 
-void NeuronBank::answer(std::size_t query, Work& work, mat& out) const {
-  const uword p = inputs_, m = outputs_, k = keys_.picks(), i = query / shape_.heads;
-  const float* row = work.x.data() + i * p;
-  double* y = out.colptr(i);
-  if (query % shape_.heads == 0) std::copy_n(work.linear.data() + i * m, m, y);
+void NeuronBank::answer(std::size_t query, Work& work, double* y) const {
+  const uword p = inputs_, m = outputs_, k = keys_.picks();
+  const float* row = work.x.data() + query / shape_.heads * p;
   const std::size_t first = query * k;
   double sum = 0;
   for (uword j = 0; j < k; ++j)
@@ -149,18 +163,20 @@ void NeuronBank::sort_picks(const Work& work, Gradient& gradient) const {
   for (std::size_t at = 0; at < all; ++at)
     by_neuron[at] = {work.pick[at].neuron, static_cast<std::uint32_t>(at)};
   sort_by_neuron(by_neuron, other, shape_.count);
-  gradient.neuron.clear();
+  gradient.alone.assign(all, 0);
+  for (auto* v : {&gradient.neuron, &gradient.order}) v->clear();
   gradient.begin.clear();
-  gradient.order.resize(all);
-  for (std::size_t at = 0; at < all; ++at) {
-    const auto [neuron, pick] = by_neuron[at];
-    gradient.order[at] = pick;
-    if (gradient.neuron.empty() || gradient.neuron.back() != neuron) {
-      gradient.neuron.push_back(neuron);
-      gradient.begin.push_back(at);
+  for (std::size_t at = 0, end = 0; at < all; at = end) {
+    while (end < all && by_neuron[end].neuron == by_neuron[at].neuron) ++end;
+    if (end - at == 1) {
+      gradient.alone[by_neuron[at].pick] = 1;
+      continue;
     }
+    gradient.neuron.push_back(by_neuron[at].neuron);
+    gradient.begin.push_back(gradient.order.size());
+    for (std::size_t i = at; i < end; ++i) gradient.order.push_back(by_neuron[i].pick);
   }
-  gradient.begin.push_back(all);
+  gradient.begin.push_back(gradient.order.size());
 }
 
 void NeuronBank::neuron_gradient(const Work& work, const Gradient& gradient, std::size_t e,
@@ -174,37 +190,57 @@ void NeuronBank::neuron_gradient(const Work& work, const Gradient& gradient, std
   }
 }
 
-void NeuronBank::backward(const Work& work, const mat& slope, Gradient& gradient, int threads) const {
-  const uword n = slope.n_cols, p = inputs_, m = outputs_;
+void NeuronBank::learn(const mat& x, const SlopeOf& slope_of, const std::function<void(uword)>& settle,
+                       Work& work, Gradient& gradient, int threads) const {
+  const uword n = x.n_rows, p = inputs_, m = outputs_, k = keys_.picks(), heads = shape_.heads;
+  prepare(x, work);
+  in_pieces(n, kRows, threads, [&](uword begin, uword end) {
+    project(begin, end, work);
+    keys_.select(work.query.data() + begin * heads * 2 * shape_.key_width, heads * (end - begin),
+                 work.pick.data() + begin * heads * k);
+  });
   sort_picks(work, gradient);
-  gradient.slope.resize(slope.n_elem);
-  std::ranges::transform(slope, gradient.slope.begin(), [](double v) { return static_cast<float>(v); });
+  gradient.slope.resize(m * n);
+  for (auto* v : {&gradient.of_input, &gradient.answer}) v->resize(work.pick.size());
+  gradient.of_score.resize(work.pick.size());
+  in_pieces(n, kRows, threads,
+            [&](uword begin, uword end) { learn_rows(begin, end, slope_of, settle, work, gradient); });
   gradient.linear.assign(linear_.size(), 0.0f);
   in_pieces(p, kRows, threads, [&](uword begin, uword end) {
     simd::add_outer(gradient.slope.data(), m, n, work.x.data() + begin, p, end - begin,
                     gradient.linear.data() + begin * m);
   });
-  gradient.of_input.resize(work.pick.size());
-  gradient.answer.resize(work.pick.size());
-  std::vector<double> of_score(work.pick.size());
-  in_pieces(n, kRows, threads,
-            [&](uword begin, uword end) { slopes_of_picks(begin, end, work, gradient, of_score); });
-  add_scores(work, of_score, gradient, threads);
+  add_scores(work, gradient, threads);
 }
 
-void NeuronBank::slopes_of_picks(uword begin, uword end, const Work& work, Gradient& gradient,
-                                 std::vector<double>& of_score) const {
-  const uword p = inputs_, m = outputs_, k = keys_.picks(), heads = shape_.heads;
-  std::vector<double> pull(k);
+void NeuronBank::learn_rows(uword begin, uword end, const SlopeOf& slope_of,
+                            const std::function<void(uword)>& settle, Work& work, Gradient& gradient) const {
+  const uword m = outputs_, k = keys_.picks(), heads = shape_.heads;
+  std::vector<double> y(m), slope(m);
   const auto ask_for_query = [&](uword q) {
-    ask_for(
-        q * k, (q + 1) * k, [&](std::size_t at) { return work.pick[at].neuron; }, p);
+    if (q < end * heads) ask_for(q * k, (q + 1) * k, [&](std::size_t at) { return work.pick[at].neuron; });
   };
-  if (begin < end) ask_for_query(begin * heads);
-  for (uword q = begin * heads; q < end * heads; ++q) {
-    const float* s = gradient.slope.data() + q / heads * m;
+  ask_for_query(begin * heads);
+  for (uword row = begin; row < end; ++row) {
+    std::copy_n(work.linear.data() + row * m, m, y.data());
+    for (uword q = row * heads; q < (row + 1) * heads; ++q) {
+      ask_for_query(q + 1);
+      answer(q, work, y.data());
+    }
+    slope_of(row, y.data(), slope.data());
+    std::ranges::transform(slope, gradient.slope.begin() + static_cast<std::ptrdiff_t>(row * m),
+                           [](double v) { return static_cast<float>(v); });
+    slopes_of_picks(row, work, gradient);
+    settle(row);
+  }
+}
+
+void NeuronBank::slopes_of_picks(uword row, const Work& work, Gradient& gradient) const {
+  const uword p = inputs_, m = outputs_, k = keys_.picks(), heads = shape_.heads;
+  const float* s = gradient.slope.data() + row * m;
+  std::vector<double> pull(k);
+  for (uword q = row * heads; q < (row + 1) * heads; ++q) {
     const std::size_t first = q * k;
-    if (q + 1 < end * heads) ask_for_query(q + 1);
     double mean = 0;
     for (uword j = 0; j < k; ++j) {
       const std::size_t at = first + j;
@@ -216,21 +252,26 @@ void NeuronBank::slopes_of_picks(uword begin, uword end, const Work& work, Gradi
       pull[j] = along * answer;
       mean += g * pull[j];
     }
-    for (uword j = 0; j < k; ++j) of_score[first + j] = work.weight[first + j] * (pull[j] - mean);
+    for (uword j = 0; j < k; ++j) gradient.of_score[first + j] = work.weight[first + j] * (pull[j] - mean);
   }
 }
 
 /// From the scores to the keys and, through the queries, to what makes them. Slopes of keys are summed over a
 /// fixed number of pieces of the rows, whatever the threads.
-void NeuronBank::add_scores(const Work& work, const std::vector<double>& of_score, Gradient& gradient,
-                            int threads) const {
+void NeuronBank::add_scores(const Work& work, Gradient& gradient, int threads) const {
   const uword p = inputs_, k = keys_.picks(), heads = shape_.heads, w = keys_.width(), side = keys_.side();
   const uword width = 2 * heads * w, n = work.pick.size() / picks(), piece = (n + kPieces - 1) / kPieces;
+  thread_local struct { std::vector<float> keys, of_queries, of_keys[kPieces]; } kept;
   // Key by key, so that what belongs to a pick is contiguous.
-  std::vector<float> keys(2 * side * w), of_queries(width * n);
-  for (uword half = 0; half < 2; ++half)
-    turn(keys_.keys().data() + half * side * w, side, w, keys.data() + half * side * w);
-  std::vector<std::vector<float>> of_keys(kPieces);
+  auto &keys = kept.keys, &of_queries = kept.of_queries;
+  auto& of_keys = kept.of_keys;
+  keys.resize(2 * side * w);
+  of_queries.resize(width * n);
+  const auto each_half = [&](const auto& work_of) {
+    in_pieces(2, 1, threads, [&](uword half, uword) { work_of(half * side * w); });
+  };
+  each_half([&](std::size_t at) { turn(keys_.keys().data() + at, side, w, keys.data() + at); });
+  for (std::vector<float>& own : of_keys) own.clear();
   in_pieces(n, piece, threads, [&](uword begin, uword end) {
     std::vector<float>& own = of_keys[begin / piece];
     own.assign(keys.size(), 0.0f);
@@ -242,20 +283,22 @@ void NeuronBank::add_scores(const Work& work, const std::vector<double>& of_scor
         const uword index[2] = {work.pick[at].neuron / side, work.pick[at].neuron % side};
         for (uword half = 0; half < 2; ++half) {
           const std::size_t key = (half * side + index[half]) * w, query = (2 * (j / k) + half) * w;
-          simd::add_scaled(keys.data() + key, w, of_score[at], of_query.data() + query);
-          simd::add_scaled(work.query.data() + i * width + query, w, static_cast<float>(of_score[at]),
-                           own.data() + key);
+          simd::add_scaled(keys.data() + key, w, gradient.of_score[at], of_query.data() + query);
+          simd::add_scaled(work.query.data() + i * width + query, w,
+                           static_cast<float>(gradient.of_score[at]), own.data() + key);
         }
       }
       std::ranges::transform(of_query, of_queries.begin() + static_cast<std::ptrdiff_t>(i * width),
                              [](double v) { return static_cast<float>(v); });
     }
   });
-  for (std::size_t i = 1; i < kPieces; ++i)
-    if (!of_keys[i].empty()) simd::add_scaled(of_keys[i].data(), keys.size(), 1.0f, of_keys[0].data());
   gradient.keys.assign(keys.size(), 0.0f);
-  for (uword half = 0; n > 0 && half < 2; ++half)
-    turn(of_keys[0].data() + half * side * w, w, side, gradient.keys.data() + half * side * w);
+  each_half([&](std::size_t at) {
+    for (std::size_t i = 1; i < kPieces; ++i)
+      if (!of_keys[i].empty())
+        simd::add_scaled(of_keys[i].data() + at, side * w, 1.0f, of_keys[0].data() + at);
+    if (n > 0) turn(of_keys[0].data() + at, w, side, gradient.keys.data() + at);
+  });
   gradient.queries.assign(queries_.size(), 0.0f);
   in_pieces(p, kRows, threads, [&](uword begin, uword end) {
     simd::add_outer(of_queries.data(), width, n, work.x.data() + begin, p, end - begin,

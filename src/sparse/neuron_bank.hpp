@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -27,7 +28,7 @@ class NeuronBank {
   std::size_t neuron_size() const { return inputs_ + outputs_; }
   void randomise(Rng& rng);
 
-  /// What forward() found, for backward().
+  /// What forward() found on its way.
   struct Work {
     std::vector<float> x, query;  // p x n, (2 heads width) x n
     std::vector<KeyPick> pick;    // picks x heads x n
@@ -43,39 +44,46 @@ class NeuronBank {
   /// of, which together would take more memory than the batch's own cache has.
   struct Gradient {
     std::vector<float> queries, linear, keys;
-    std::vector<std::uint32_t> neuron;  // those picked, rising
+    std::vector<std::uint8_t> alone;    // of each pick: has its neuron no other?
+    std::vector<std::uint32_t> neuron;  // those with more, rising
     std::vector<std::size_t> begin;     // neuron.size() + 1: the picks of neuron[e] in `order`
-    std::vector<std::uint32_t> order;   // picks by neuron, then by number
+    std::vector<std::uint32_t> order;   // their picks by neuron, then by number
     std::vector<float> of_input;        // of each pick: d objective / d (u . x)
     std::vector<float> answer;          // of each pick: what v is multiplied with
-    std::vector<float> slope;           // m x n
+    std::vector<double> of_score;       // of each pick: d objective / d score
+    std::vector<float> slope;           // m x n: d objective / d y
   };
-  /// slope: m x n, d objective / d y. Every part of `gradient` is set.
-  void backward(const Work& work, const mat& slope, Gradient& gradient, int threads = 1) const;
+  /// Sets the slope (m) of a row from its answer (m).
+  using SlopeOf = std::function<void(uword row, const double* answer, double* slope)>;
+  /// Every part of `gradient` is set. settle(row) is called when the slopes of a row are there and its
+  /// neurons are in the cache: those that it picked alone may be moved then, as no other row reads them.
+  void learn(const mat& x, const SlopeOf& slope_of, const std::function<void(uword)>& settle, Work& work,
+             Gradient& gradient, int threads = 1) const;
   /// Brings neuron(begin) .. neuron(end - 1) near, which lie anywhere in memory. Their pages are looked up
-  /// side by side first: what is asked for on a page that has to be looked up is left out. `part`: the first
-  /// value that will be used.
+  /// side by side first: what is asked for on a page that has to be looked up is left out.
   template <class Neuron>
-  void ask_for(std::size_t begin, std::size_t end, const Neuron& neuron, std::size_t part = 0) const {
+  void ask_for(std::size_t begin, std::size_t end, const Neuron& neuron) const {
     for (std::size_t i = begin; i < end; ++i) look_up(neuron(i));
-    for (std::size_t i = begin; i < end; ++i) fetch(neuron(i), part);
+    for (std::size_t i = begin; i < end; ++i) fetch(neuron(i));
   }
   /// row (neuron_size()) = the slopes of u and v of gradient.neuron[e].
   void neuron_gradient(const Work& work, const Gradient& gradient, std::size_t e, float* row) const;
 
  private:
-  /// Finds the page of a neuron; fetches lines from value `part` on.
+  /// Finds the page of a neuron; fetches its first lines.
   void look_up(std::uint32_t neuron) const;
-  void fetch(std::uint32_t neuron, std::size_t part) const;
+  void fetch(std::uint32_t neuron) const;
+  void prepare(const mat& x, Work& work) const;
+  /// Queries and linear part.
+  void project(uword begin, uword end, Work& work) const;
   void forward_rows(uword begin, uword end, Work& work, mat& out) const;
-  /// Adds what the picks of one query of one row answer.
-  void answer(std::size_t query, Work& work, mat& out) const;
+  /// Adds what the picks of one query of one row answer to y (m).
+  void answer(std::size_t query, Work& work, double* y) const;
   void sort_picks(const Work& work, Gradient& gradient) const;
-  /// of_score: of each pick, d objective / d score.
-  void slopes_of_picks(uword begin, uword end, const Work& work, Gradient& gradient,
-                       std::vector<double>& of_score) const;
-  void add_scores(const Work& work, const std::vector<double>& of_score, Gradient& gradient,
-                  int threads) const;
+  void slopes_of_picks(uword row, const Work& work, Gradient& gradient) const;
+  void learn_rows(uword begin, uword end, const SlopeOf& slope_of, const std::function<void(uword)>& settle,
+                  Work& work, Gradient& gradient) const;
+  void add_scores(const Work& work, Gradient& gradient, int threads) const;
 
   Neurons shape_;
   uword inputs_ = 0, outputs_ = 0;

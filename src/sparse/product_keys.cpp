@@ -102,7 +102,7 @@ void ProductKeys::combine(const std::vector<Ranked>& first, const std::vector<Ra
 
 void ProductKeys::select(const float* queries, uword n, KeyPick* out,
                          const std::function<void(uword)>& found) const {
-  constexpr uword kTogether = 32;  // queries that share one reading of the keys
+  constexpr uword kTogether = 64;  // queries that share one reading of the keys
   thread_local std::vector<float> half_queries, scores;
   thread_local std::vector<Ranked> first, second;
   half_queries.resize(kTogether * width_);
