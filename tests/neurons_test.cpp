@@ -11,7 +11,7 @@
 #include "moekit/error.hpp"
 #include "moekit/evaluate.hpp"
 #include "moekit/model_io.hpp"
-#include "sparse/neuron_bank.hpp"
+#include "sparse/neuron_steps.hpp"
 
 using namespace moekit;
 using namespace moekit::fit_testing;
@@ -109,6 +109,69 @@ TEST_CASE("product keys select what brute force selects, ties to the lower neuro
       }
 }
 
+namespace {
+
+NeuronBank::SlopeOf given(const mat& slope) {
+  return
+      [&slope](uword row, const double*, double* out) { std::copy_n(slope.colptr(row), slope.n_rows, out); };
+}
+
+/// Slopes of u and v of every neuron, a column each, from those of the answers (m x n).
+mat slopes_of_neurons(NeuronBank& bank, const mat& x, const mat& slope, NeuronBank::Work& work,
+                      NeuronBank::Gradient& gradient) {
+  const uword p = bank.inputs(), m = bank.outputs();
+  mat out(p + m, bank.neurons().size() / (p + m), arma::fill::zeros);
+  const auto settle = [&](uword row) {
+    for (std::size_t at = row * bank.picks(); at < (row + 1) * bank.picks(); ++at) {
+      if (!gradient.alone[at]) continue;
+      auto values = out.col(work.pick[at].neuron);
+      values.head(p) = gradient.of_input[at] * x.row(row).t();
+      values.tail(m) = gradient.answer[at] * slope.col(row);
+    }
+  };
+  bank.learn(x, given(slope), settle, work, gradient);
+  std::vector<float> row(p + m);
+  for (std::size_t e = 0; e < gradient.neuron.size(); ++e) {
+    bank.neuron_gradient(work, gradient, e, row.data());
+    std::ranges::copy(row, out.colptr(gradient.neuron[e]));
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("a step moves a neuron by its slopes over the root of their mean squares so far") {
+  NeuronBank bank(few(25), 3, 2);
+  Rng rng(3, 3);
+  bank.randomise(rng);
+  for (float& v : bank.neurons()) v = static_cast<float>(rng.normal());
+  const uword size = bank.neuron_size();
+  vec squares(25, arma::fill::zeros);
+  NeuronSteps steps;
+  const SparseStep how{0.1, 0.01, 0.003, 1};
+  for (std::uint64_t t = 0; t < 3; ++t) {
+    const mat x = normal_matrix(7, 3, Rng(1, t)), slope = normal_matrix(2, 7, Rng(2, t));
+    NeuronBank::Work work;
+    NeuronBank::Gradient gradient;
+    const mat slopes = slopes_of_neurons(bank, x, slope, work, gradient);
+    std::vector<bool> picked(25);
+    for (const KeyPick& pick : work.pick) picked[pick.neuron] = true;
+    const std::vector<float> before(bank.neurons().begin(), bank.neurons().end());
+    steps.step(bank, x, 7, given(slope), how);
+    for (uword e = 0; e < 25; ++e) {
+      squares[e] += arma::dot(slopes.col(e), slopes.col(e)) / static_cast<double>(size);
+      for (uword i = 0; i < size; ++i) {
+        const double old = static_cast<double>(before[e * size + i]);
+        const double moved =
+            (1 - how.decay) * old + how.row_rate * slopes(i, e) / (std::sqrt(squares[e]) + 1e-8);
+        CHECK(static_cast<double>(bank.neurons()[e * size + i]) ==
+              doctest::Approx(picked[e] ? moved : old).epsilon(1e-5).scale(1));
+      }
+    }
+  }
+  CHECK(steps.taken() == 3);
+}
+
 TEST_CASE("the gradient of the network of neurons is right") {
   // In float32: differences over 2e-2 have errors of some 1e-7 / 2e-2 from rounding and 4e-4 from curvature.
   NeuronBank bank(few(25), 3, 2);
@@ -119,26 +182,9 @@ TEST_CASE("the gradient of the network of neurons is right") {
   mat x = normal_matrix(7, 3, Rng(1, 1)), slope = normal_matrix(2, 7, Rng(2, 2));
   NeuronBank::Work work;
   NeuronBank::Gradient gradient;
-  const auto slope_of = [&](uword row, const double*, double* out) {
-    std::copy_n(slope.colptr(row), slope.n_rows, out);
-  };
-  mat of_neurons(bank.neuron_size(), 25, arma::fill::zeros);
-  const auto settle = [&](uword row) {
-    for (std::size_t at = row * bank.picks(); at < (row + 1) * bank.picks(); ++at) {
-      if (!gradient.alone[at]) continue;
-      auto values = of_neurons.col(work.pick[at].neuron);
-      values.head(3) = gradient.of_input[at] * x.row(row).t();
-      values.tail(2) = gradient.answer[at] * slope.col(row);
-    }
-  };
-  bank.learn(x, slope_of, settle, work, gradient);
+  const mat of_neurons = slopes_of_neurons(bank, x, slope, work, gradient);
   REQUIRE(!gradient.neuron.empty());
   REQUIRE(std::ranges::count(gradient.alone, 1) > 0);
-  for (std::size_t e = 0; e < gradient.neuron.size(); ++e) {
-    std::vector<float> row(bank.neuron_size());
-    bank.neuron_gradient(work, gradient, e, row.data());
-    std::ranges::copy(row, of_neurons.colptr(gradient.neuron[e]));
-  }
   const auto value = [&] {
     mat out;
     NeuronBank::Work own;
@@ -164,8 +210,7 @@ TEST_CASE("the gradient of the network of neurons is right") {
   whole.randomise(rng);
   for (float& v : whole.neurons()) v = static_cast<float>(rng.normal());
   std::swap(bank, whole);
-  bank.learn(
-      x, slope_of, [](uword) {}, work, gradient);
+  slopes_of_neurons(bank, x, slope, work, gradient);
   check(bank.queries(), [&](std::size_t i) { return gradient.queries[i]; });
   check(bank.keys().keys(), [&](std::size_t i) { return gradient.keys[i]; });
 }
