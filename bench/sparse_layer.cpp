@@ -2,7 +2,7 @@
 // standard output, so that other programs can take turns with it.
 //
 //   forward TYPE ROWS THREADS     a pass of the block given by the arguments; rows differ from call to call
-//   small EXPERTS ROWS THREADS    the same of small experts, 64 -> 256 -> 64, relu, top 2
+//   small TYPE EXPERTS ROWS THREADS   the same of small experts, 64 -> 256 -> 64, relu, top 2
 //   train ROWS THREADS            forward and backward of the block in float32
 //   read MEGABYTES THREADS        adds up so many megabytes of float32
 //   fma TYPE THREADS              10^9 multiply-adds a thread in registers (f32), or products from the cache
@@ -71,11 +71,11 @@ class Bench {
         of(weights_, type + std::to_string(threads), weight_type_named(type), threads, false);
     return run(layer, x_, rows);
   }
-  double small(std::size_t experts, std::size_t rows, int threads) {
-    const std::string name = "small" + std::to_string(experts) + "/" + std::to_string(threads);
+  double small(const std::string& type, std::size_t experts, std::size_t rows, int threads) {
+    const std::string name = "small" + type + std::to_string(experts) + "/" + std::to_string(threads);
     if (!layers_.contains(name)) small_x_.resize(4096 * 64), fill(small_x_, 998, 1);
     const LayerShape shape{64, 256, 64, experts, ExpertKind::mlp, Activation::relu};
-    if (!layers_.contains(name)) of(random_weights(shape), name, WeightType::f32, threads, false);
+    if (!layers_.contains(name)) of(random_weights(shape), name, weight_type_named(type), threads, false);
     return run(layers_.at(name), small_x_, rows);
   }
   double train(std::size_t rows, int threads) {
@@ -193,7 +193,7 @@ int main(int argc, char** argv) {
     in >> what;
     double time = -1;
     if (what == "forward" && in >> type >> a >> threads) time = bench.forward(type, a, threads);
-    if (what == "small" && in >> a >> b >> threads) time = bench.small(a, b, threads);
+    if (what == "small" && in >> type >> a >> b >> threads) time = bench.small(type, a, b, threads);
     if (what == "train" && in >> a >> threads) time = bench.train(a, threads);
     if (what == "read" && in >> a >> threads) time = read_memory(a, threads);
     if (what == "fma" && in >> type >> threads) time = multiply_adds(type, threads);

@@ -181,18 +181,19 @@ def training(asked, record):
 def small_experts(asked, record):
     ours, torch = asked.layer(), asked.torch()
     lines = []
-    for experts in (8, 256, 1024, 4096):
-        requests = {"ours": (ours, f"small {experts} 512 1"), "peak": (ours, "fma f32 1")}
-        if torch:
-            requests["torch"] = (torch, f"small {experts} 512 1")
-        t = in_turns(requests, asked.runs)
-        lines.append([experts, f"{t['ours'] / 512e-6:.1f}", f"{t['torch'] / 512e-6:.1f}" if torch else "-",
-                      ratio(t["torch"], t["ours"]) if torch else "-",
-                      {8: "2.2 against 4.9", 256: "5 against 28", 1024: "10 against 52", 4096: "17 against 73"}[experts]])
-        record.add(part="small", experts=experts, rows=512, microseconds=t["ours"] / 512e-6,
-                   torch_ratio=t["torch"] / t["ours"] if torch else None, seconds=t)
+    reach = {8: "2.2 against 4.9", 256: "5 against 28", 1024: "10 against 52", 4096: "17 against 73"}
+    for kind in ("f32", "bf16"):
+        for experts in reach:
+            requests = {"ours": (ours, f"small {kind} {experts} 512 1")}
+            if torch:
+                requests["torch"] = (torch, f"small {kind} {experts} 512 1")
+            t = in_turns(requests, asked.runs)
+            lines.append([kind, experts, f"{t['ours'] / 512e-6:.1f}", f"{t['torch'] / 512e-6:.1f}" if torch else "-",
+                          ratio(t["torch"], t["ours"]) if torch else "-", reach[experts]])
+            record.add(part="small", weights=kind, experts=experts, rows=512, microseconds=t["ours"] / 512e-6,
+                       torch_ratio=t["torch"] / t["ours"] if torch else None, seconds=t)
     table("Small experts, 64 -> 256 -> 64, top 2, 512 rows, one thread: microseconds a row",
-          ["experts", "moekit", "PyTorch", "PyTorch / moekit", "to reach"], lines)
+          ["weights", "experts", "moekit", "PyTorch", "PyTorch / moekit", "to reach"], lines)
 
 
 def full_size(asked, record):

@@ -45,9 +45,9 @@ class Block:
 class Small:
     """64 -> 256 -> 64, relu, top 2."""
 
-    def __init__(self, experts):
-        self.gate, self.w1, self.w2 = scaled(experts, 64), scaled(experts, 256, 64), scaled(experts, 64, 256)
-        self.best = None
+    def __init__(self, dtype, experts):
+        self.dtype, self.gate, self.best = dtype, scaled(experts, 64), None
+        self.w1, self.w2 = scaled(experts, 256, 64).to(dtype), scaled(experts, 64, 256).to(dtype)
 
     def route(self, x):
         g, picks = torch.topk(torch.softmax(F.linear(x, self.gate), -1), 2)
@@ -57,19 +57,19 @@ class Small:
         g, picks = self.route(x)
         order = picks.flatten().argsort()
         experts, counts = torch.unique_consecutive(picks.flatten()[order], return_counts=True)
-        y, at = torch.zeros_like(x), 0
+        y, at, xs = torch.zeros_like(x), 0, x.to(self.dtype)
         for e, n in zip(experts.tolist(), counts.tolist()):
             slots = order[at:at + n]
             rows = slots // 2
-            out = F.linear(F.relu(F.linear(x[rows], self.w1[e])), self.w2[e])
-            y.index_add_(0, rows, out * g.flatten()[slots, None])
+            out = F.linear(F.relu(F.linear(xs[rows], self.w1[e])), self.w2[e])
+            y.index_add_(0, rows, out.float() * g.flatten()[slots, None])
             at += n
         return y
 
     def gathered(self, x):
         g, picks = self.route(x)
-        h = F.relu(torch.einsum("tkhi,ti->tkh", self.w1[picks], x))
-        return torch.einsum("tkoh,tkh,tk->to", self.w2[picks], h, g)
+        h = F.relu(torch.einsum("tkhi,ti->tkh", self.w1[picks], x.to(self.dtype)))
+        return torch.einsum("tko,tk->to", torch.einsum("tkoh,tkh->tko", self.w2[picks], h).float(), g)
 
     def forward(self, x):
         if self.best is None:
@@ -121,6 +121,7 @@ def train(block, x):
     block.forward(x).square().sum().backward()
 
 
+TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 blocks, small, neurons = {}, {}, {}
 rows_at, x_all, x_small, x_neurons = 0, torch.randn(4096, HIDDEN), torch.randn(4096, 64), torch.randn(4096, 256)
 
@@ -136,17 +137,17 @@ def rows_of(x, n):
 def answer(words):
     torch.set_num_threads(int(words[-1]))
     if words[0] == "forward":
-        dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[words[1]]
         if words[1] not in blocks:
-            blocks[words[1]] = Block(dtype)
+            blocks[words[1]] = Block(TYPES[words[1]])
         with torch.inference_mode():
             return timed(blocks[words[1]].forward, rows_of(x_all, int(words[2])))
     if words[0] == "small":
-        if words[1] not in small:
-            small[words[1]] = Small(int(words[1]))
-        model = small[words[1]]
+        kind = tuple(words[1:3])
+        if kind not in small:
+            small[kind] = Small(TYPES[words[1]], int(words[2]))
+        model = small[kind]
         with torch.inference_mode():
-            x = rows_of(x_small, int(words[2]))
+            x = rows_of(x_small, int(words[3]))
             if model.best is None:
                 model.forward(x)
             return timed(model.forward, x)

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <barrier>
 
+#include "layer/kernels_amx.hpp"
+
 namespace moekit::layer {
 
 namespace {
@@ -79,6 +81,7 @@ void ForwardPass::by_experts(int threads, float* y) {
   const std::size_t active = slots_.active.size();
   const std::size_t group = std::max<std::size_t>(1, active / (static_cast<std::size_t>(threads) * 16));
   parallel_for((active + group - 1) / group, used, [&](std::size_t g) {
+    const MatrixUnitHold hold;
     for (std::size_t i = g * group; i < std::min(active, (g + 1) * group); ++i) {
       const std::uint32_t e = slots_.active[i];
       // What is read after this: its own second matrix, and the next expert.
@@ -120,6 +123,7 @@ void ForwardPass::by_stages(int threads, float* y) {
   used.threads = threads;
   // As many tasks as threads, and each waits for the others: so every thread takes one. None of them throws.
   parallel_for(static_cast<std::size_t>(threads), used, [&](std::size_t t) {
+    const MatrixUnitHold hold;
     for (std::size_t i; (i = next_rows.fetch_add(1)) < slots_.active.size();) pack_rows(slots_.active[i]);
     stage.arrive_and_wait();
     for (std::size_t i; (i = next_up.fetch_add(1)) < ups.size();) {

@@ -33,8 +33,19 @@ struct alignas(64) Shapes {
 };
 static_assert(sizeof(Shapes) == 64);
 
+/// How the registers of this thread are set up: for tiles of so many rows, or not (0); and who still wants
+/// them so.
+thread_local std::size_t shaped = 0, holds = 0;
+
+MOEKIT_AMX void release() {
+  if (shaped) _tile_release();
+  shaped = 0;
+}
+
 /// For tiles of `height` rows.
 MOEKIT_AMX void shape_registers(std::size_t height) {
+  if (height == shaped) return;
+  shaped = height;
   Shapes shapes;
   const auto top = static_cast<std::uint8_t>(std::min(kSide, height));
   const auto bottom = static_cast<std::uint8_t>(height - top);
@@ -103,13 +114,12 @@ MOEKIT_AMX void multiply_group(const unsigned char* panel, const unsigned char* 
     std::fill(last.begin() + used, last.end(), 0);
   }
   const std::size_t count = (rows + kMostTileRows - 1) / kMostTileRows;
-  std::size_t shaped = 0;
   for (std::size_t b = 0; b < bands; b += kChunkBands) {
     const std::size_t n = std::min(kChunkBands, whole - b);
     const unsigned char* chunk = panel + b * kBandBytes;
     for (std::size_t t = 0; t < count; ++t) {
       const std::size_t first = t * kMostTileRows, height = std::min(kMostTileRows, rows - first);
-      if (height != shaped) shape_registers(shaped = height);
+      shape_registers(height);
       const auto multiply_some = height > kSide ? multiply_bands<true> : multiply_bands<false>;
       const unsigned char* x = tiles + (first * bands + b * height) * kRowBytes;
       float* to = out + first * kPanel;
@@ -123,7 +133,7 @@ MOEKIT_AMX void multiply_group(const unsigned char* panel, const unsigned char* 
         multiply_some(last.data(), x + n * height * kRowBytes, 1, height, b + n > 0, to, {});
     }
   }
-  _tile_release();
+  if (holds == 0) release();
 }
 
 /// The system saves the registers only of programs that ask for them (Linux:
@@ -143,6 +153,11 @@ GroupKernel amx_bf16_kernel() {
   return has ? multiply_group : nullptr;
 }
 
+MatrixUnitHold::MatrixUnitHold() { ++holds; }
+MatrixUnitHold::~MatrixUnitHold() {
+  if (--holds == 0) release();
+}
+
 }  // namespace moekit::layer
 
 #else
@@ -150,6 +165,9 @@ GroupKernel amx_bf16_kernel() {
 namespace moekit::layer {
 
 GroupKernel amx_bf16_kernel() { return nullptr; }
+
+MatrixUnitHold::MatrixUnitHold() = default;
+MatrixUnitHold::~MatrixUnitHold() = default;
 
 }  // namespace moekit::layer
 
