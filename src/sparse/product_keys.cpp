@@ -1,6 +1,7 @@
 #include "sparse/product_keys.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "moekit/error.hpp"
@@ -102,23 +103,27 @@ void ProductKeys::combine(const std::vector<Ranked>& first, const std::vector<Ra
 
 void ProductKeys::select(const float* queries, uword n, KeyPick* out,
                          const std::function<void(uword)>& found) const {
-  constexpr uword kTogether = 64;  // queries that share one reading of the keys
+  constexpr uword kTogether = 128;  // queries that share one reading of the keys
   thread_local std::vector<float> half_queries, scores;
-  thread_local std::vector<Ranked> first, second;
+  thread_local std::array<std::vector<Ranked>, kTogether> kept;
+  thread_local std::vector<Ranked> second;
+  std::array<std::vector<Ranked>, kTogether>& first = kept;
   half_queries.resize(kTogether * width_);
-  scores.resize(2 * kTogether * side_);
+  scores.resize(kTogether * side_);
   for (uword begin = 0; begin < n; begin += kTogether) {
     const uword count = std::min(kTogether, n - begin);
-    for (uword half = 0; half < 2; ++half) {
+    const auto score = [&](uword half) {
       for (uword q = 0; q < count; ++q)
         std::copy_n(queries + (2 * (begin + q) + half) * width_, width_, half_queries.data() + q * width_);
       simd::layer(keys_.data() + half * side_ * width_, side_, width_, nullptr, half_queries.data(), count,
-                  scores.data() + half * kTogether * side_);
-    }
+                  scores.data());
+    };
+    score(0);
+    for (uword q = 0; q < count; ++q) best_of_half(scores.data() + q * side_, first[q]);
+    score(1);
     for (uword q = 0; q < count; ++q) {
-      best_of_half(scores.data() + q * side_, first);
-      best_of_half(scores.data() + (kTogether + q) * side_, second);
-      combine(first, second, out + (begin + q) * picks_);
+      best_of_half(scores.data() + q * side_, second);
+      combine(first[q], second, out + (begin + q) * picks_);
       found(begin + q);
     }
   }
