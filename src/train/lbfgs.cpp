@@ -25,8 +25,10 @@ constexpr int kWindow = 4;
 /// Passes of EM that a climb opens with.
 constexpr int kOpening = 24;
 constexpr std::uint64_t kOpeningPart = 1, kEndPart = 2;
-/// Of the tolerance of EM, which gains less in a pass: with fixed penalties both then end equally far from
-/// the optimum.
+/// Log units that a stretch gains at least, or EM goes on: less says nothing, but steps of EM find out soon
+/// whether there is more to come.
+constexpr double kWorthStretch = 0.01;
+/// Of the tolerance of EM, where its passes cannot be the end.
 constexpr double kStricter = 0.01;
 
 class LbfgsRun {
@@ -176,7 +178,8 @@ double LbfgsRun::objective(Mixture& at, const vec& values, vec& slope) {
   sum_rows(at, total);
   ++result_.passes;
   weight_ = total[size + 1];
-  small_ = std::max((evidence() ? 1 : kStricter) * options_.tolerance * weight_, options_.enough);
+  const double share = evidence() || passes_of_em() ? 1 : kStricter;
+  small_ = std::max(share * options_.tolerance * weight_, options_.enough);
   add_prior_gradient(at, gate_parameters(at), std::span(total).first(size));
   slope = vec(total.data(), size);
   prior_ = log_prior(at);
@@ -333,15 +336,16 @@ EmResult LbfgsRun::run() {
     used_ = 0;
     const bool moved = stretch();
     if (spent()) break;
-    if (kinked() && passes_of_em()) {
-      mark();
-      em(options_.max_passes, kEndPart);
-      break;
-    }
     const double joint = -values_.back() - log_prior(m_), change = std::abs(joint - last_);
     last_ = joint;
     done = !moved && (!evidence() || change < 10 * small_);
     if (done) result_.status = EmResult::Status::converged;
+    const bool idle = values_.front() - values_.back() < kWorthStretch && !met_bound_;
+    if (!passes_of_em() || !(kinked() || (!evidence() && (done || idle)))) continue;
+    // Where the likelihood has kinks, or a gate becomes a step, EM comes further.
+    mark();
+    em(options_.max_passes, kEndPart);
+    break;
   }
   if (stopped_) result_.status = EmResult::Status::stopped;
   settle_noise(m_, schema_, source_, compute_, gradient_.loss);
