@@ -1,8 +1,8 @@
 // Times one thing at a time for bench/sparse/run.py: a request a line on standard input, seconds a line on
-// standard output, so that other programs can take turns with it.
+// standard output (sparse_steady.hpp), so that other programs can take turns with it.
 //
 //   forward TYPE ROWS THREADS     a pass of the block given by the arguments; rows differ from call to call
-//   small TYPE EXPERTS ROWS THREADS   the same of small experts, 64 -> 256 -> 64, relu, top 2; eight in a row
+//   small TYPE EXPERTS ROWS THREADS   the same of small experts, 64 -> 256 -> 64, relu, top 2
 //   train ROWS THREADS            forward and backward of the block in float32
 //   read MEGABYTES THREADS        adds up so many megabytes of float32
 //   fma TYPE THREADS              10^9 multiply-adds a thread in registers (f32), or products from the cache
@@ -22,6 +22,7 @@
 #include "layer/kernels.hpp"
 #include "moekit/layer.hpp"
 #include "moekit/rng.hpp"
+#include "sparse_steady.hpp"
 
 extern "C" {
 void openblas_set_num_threads(int);
@@ -32,8 +33,6 @@ void cblas_sgemm(int, int, int, int, int, int, float, const float*, int, const f
 using namespace moekit;
 
 namespace {
-
-constexpr int kPasses = 8;  // of small experts: one alone would mostly show how caches wake up
 
 double seconds(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -78,9 +77,7 @@ class Bench {
     if (!layers_.contains(name)) small_x_.resize(4096 * 64), fill(small_x_, 998, 1);
     const LayerShape shape{64, 256, 64, experts, ExpertKind::mlp, Activation::relu};
     if (!layers_.contains(name)) of(random_weights(shape), name, weight_type_named(type), threads, false);
-    double total = 0;
-    for (int i = 0; i < kPasses; ++i) total += run(layers_.at(name), small_x_, rows);
-    return total / kPasses;
+    return run(layers_.at(name), small_x_, rows);
   }
   double train(std::size_t rows, int threads) {
     const Layer& layer = of(weights_, "train" + std::to_string(threads), WeightType::f32, threads, true);
@@ -196,13 +193,16 @@ int main(int argc, char** argv) {
     int threads = 1;
     in >> what;
     double time = -1;
-    if (what == "forward" && in >> type >> a >> threads) time = bench.forward(type, a, threads);
-    if (what == "small" && in >> type >> a >> b >> threads) time = bench.small(type, a, b, threads);
-    if (what == "train" && in >> a >> threads) time = bench.train(a, threads);
-    if (what == "read" && in >> a >> threads) time = read_memory(a, threads);
-    if (what == "fma" && in >> type >> threads) time = multiply_adds(type, threads);
+    if (what == "forward" && in >> type >> a >> threads)
+      time = steady([&] { return bench.forward(type, a, threads); });
+    if (what == "small" && in >> type >> a >> b >> threads)
+      time = steady([&] { return bench.small(type, a, b, threads); });
+    if (what == "train" && in >> a >> threads) time = steady([&] { return bench.train(a, threads); });
+    if (what == "read" && in >> a >> threads) time = steady([&] { return read_memory(a, threads); });
+    if (what == "fma" && in >> type >> threads) time = steady([&] { return multiply_adds(type, threads); });
     if (what == "sgemm" && in >> a >> b >> c >> threads)
-      time = sgemm(static_cast<int>(a), static_cast<int>(b), static_cast<int>(c), threads);
+      time = steady(
+          [&] { return sgemm(static_cast<int>(a), static_cast<int>(b), static_cast<int>(c), threads); });
     std::printf("%.9g\n", time);
     std::fflush(stdout);
   }

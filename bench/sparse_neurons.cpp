@@ -1,8 +1,9 @@
 // Times networks of single-neuron experts behind product keys for bench/sparse/run.py: a request a line on
-// standard input, seconds a line on standard output, so that other programs can take turns with it.
+// standard input, seconds a line on standard output (sparse_steady.hpp), so that other programs can take
+// turns with it.
 //
 //   forward COUNT ROWS THREADS    the answers of so many neurons; rows differ from call to call
-//   train COUNT ROWS THREADS      forward, backward and the sparse step, as moekit train does; four in a row
+//   train COUNT ROWS THREADS      forward, backward and the sparse step, as moekit train does
 //   select COUNT ROWS             queries and product keys alone
 //   brute COUNT ROWS              how many of the picks differ from those of a search through all neurons
 //   memory                        bytes of memory that the process has had at most
@@ -24,13 +25,13 @@
 #include "moekit/sum.hpp"
 #include "simd/layer.hpp"
 #include "sparse/neuron_bank.hpp"
+#include "sparse_steady.hpp"
 
 using namespace moekit;
 
 namespace {
 
 constexpr uword kWidth = 256, kRowsKept = 4096, kBlock = 64;
-constexpr int kSteps = 4;  // one alone would mostly show how threads and caches wake up
 
 Neurons shape_of(uword count) { return {count, 8, 16, 64}; }
 
@@ -87,14 +88,10 @@ class Bench {
     }
     Batch batch;
     batch.rows = rows;
-    double total = 0;
-    for (int i = 0; i < kSteps; ++i) {
-      const uword first = rows_.next(rows);
-      batch.expert = rows_.x.rows(first, first + rows - 1);
-      batch.target = rows_.label.subvec(first, first + rows - 1);
-      total += seconds([&] { family_->sparse_step(batch, {0.01, 0.001, 0, threads}); });
-    }
-    return total / kSteps;
+    const uword first = rows_.next(rows);
+    batch.expert = rows_.x.rows(first, first + rows - 1);
+    batch.target = rows_.label.subvec(first, first + rows - 1);
+    return seconds([&] { family_->sparse_step(batch, {0.01, 0.001, 0, threads}); });
   }
   double select(uword count, uword rows) {
     const std::vector<float> queries = queries_of(count, rows);
@@ -163,9 +160,10 @@ int main() {
     int threads = 1;
     double answer = -1;
     in >> what >> count >> rows;
-    if (what == "forward" && in >> threads) answer = bench.forward(count, rows, threads);
-    if (what == "train" && in >> threads) answer = bench.train(count, rows, threads);
-    if (what == "select") answer = bench.select(count, rows);
+    if (what == "forward" && in >> threads)
+      answer = steady([&] { return bench.forward(count, rows, threads); });
+    if (what == "train" && in >> threads) answer = steady([&] { return bench.train(count, rows, threads); });
+    if (what == "select") answer = steady([&] { return bench.select(count, rows); });
     if (what == "brute") answer = bench.brute(count, rows);
     if (what == "memory") {
       rusage used{};

@@ -117,9 +117,14 @@ def timed(work, *arguments):
     return time.perf_counter() - start
 
 
-def in_a_row(times, work):
-    """What is short: one alone would mostly show how threads and caches wake up."""
-    return sum(work() for _ in range(times)) / times
+def steady(work):
+    """As in bench/sparse_steady.hpp."""
+    spent, times = 0, []
+    while spent < 0.03:
+        spent += work()
+    while sum(times) < 0.03:
+        times.append(work())
+    return sum(times) / len(times)
 
 
 def train(block, x):
@@ -154,7 +159,7 @@ def answer(words):
         with torch.inference_mode():
             if model.best is None:
                 model.forward(rows_of(x_small, int(words[3])))
-            return in_a_row(8, lambda: timed(model.forward, rows_of(x_small, int(words[3]))))
+            return timed(model.forward, rows_of(x_small, int(words[3])))
     if words[0] == "train":
         if "train" not in blocks:
             blocks["train"] = Block(torch.float32)
@@ -175,9 +180,9 @@ def answer(words):
         if words[0] == "neurons":
             with torch.inference_mode():
                 return timed(model.forward, rows_of(x_neurons, rows))
-        return in_a_row(4, lambda: timed(model.step, rows_of(x_neurons, rows), torch.randint(256, (rows,))))
-    return -1
+        return timed(model.step, rows_of(x_neurons, rows), torch.randint(256, (rows,)))
+    raise ValueError(f"unknown request: {' '.join(words)}")
 
 
 for line in sys.stdin:
-    print(f"{answer(line.split()):.9g}", flush=True)
+    print(f"{steady(lambda: answer(line.split())):.9g}", flush=True)
