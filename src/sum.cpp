@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "moekit/error.hpp"
+#include "thread_pool.hpp"
 
 extern "C" void openblas_set_num_threads(int);
 
@@ -61,10 +62,7 @@ void run_threads(int threads, const std::function<void(int)>& work) {
       if (!failure) failure = std::current_exception();
     }
   };
-  std::vector<std::thread> others;
-  for (int t = 1; t < threads; ++t) others.emplace_back(guarded, t);
-  guarded(0);
-  for (std::thread& t : others) t.join();
+  run_on_threads(threads, guarded);
   if (failure) std::rethrow_exception(failure);
 }
 
