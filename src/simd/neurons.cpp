@@ -121,7 +121,8 @@ std::size_t Shortlist(const float* scores, std::size_t n, std::size_t k, float* 
   return count;
 }
 
-/// Ranks where before(j) says as a mask which of the values at i and behind it come after value j.
+/// rank[i]: of how many j the mask before(i, j) says that value j comes before value i (and those behind it,
+/// a lane each). Returns the sum of the ranks.
 template <class Before>
 HWY_INLINE std::size_t RanksBy(std::size_t n, const Before& before, std::uint32_t* rank) {
   const hn::CappedTag<double, 8> d;

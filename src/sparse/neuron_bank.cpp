@@ -110,34 +110,37 @@ void NeuronBank::prepare(const mat& x, Work& work) const {
 void NeuronBank::forward(const mat& x, Work& work, mat& out, int threads) const {
   prepare(x, work);
   out.set_size(outputs_, x.n_rows);
-  in_pieces(x.n_rows, kRows, threads, [&](uword begin, uword end) {
-    project(begin, end, work);
-    forward_rows(begin, end, work, out);
-  });
+  in_pieces(x.n_rows, kRows, threads, [&](uword begin, uword end) { forward_rows(begin, end, work, out); });
 }
 
-void NeuronBank::project(uword begin, uword end, Work& work) const {
-  const uword p = inputs_, m = outputs_, width = 2 * shape_.heads * shape_.key_width;
+void NeuronBank::pick_rows(uword begin, uword end, Work& work,
+                           const std::function<void(uword)>& found) const {
+  const uword p = inputs_, m = outputs_, heads = shape_.heads, width = 2 * heads * shape_.key_width;
   const float* x = work.x.data() + begin * p;
-  simd::layer(queries_.data(), width, p, nullptr, x, end - begin, work.query.data() + begin * width);
+  float* query = work.query.data() + begin * width;
+  simd::layer(queries_.data(), width, p, nullptr, x, end - begin, query);
   simd::layer(linear_.data(), m, p, nullptr, x, end - begin, work.linear.data() + begin * m);
+  keys_.select(query, heads * (end - begin), work.pick.data() + begin * picks(),
+               [&](uword q) { found(begin * heads + q); });
+}
+
+void NeuronBank::ask_for_picks(std::size_t query, const Work& work) const {
+  const uword k = keys_.picks();
+  ask_for(query * k, (query + 1) * k, [&](std::size_t at) { return work.pick[at].neuron; });
 }
 
 void NeuronBank::forward_rows(uword begin, uword end, Work& work, mat& out) const {
-  const uword m = outputs_, k = keys_.picks(), heads = shape_.heads;
+  const uword m = outputs_, heads = shape_.heads;
   const auto answer_query = [&](std::size_t q) {
     double* y = out.colptr(q / heads);
     if (q % heads == 0) std::copy_n(work.linear.data() + q / heads * m, m, y);
     answer(q, work, y);
   };
   // Neurons are asked for when they are picked, and answer when the next query has its picks too.
-  const std::size_t first = begin * heads;
-  keys_.select(work.query.data() + first * 2 * shape_.key_width, heads * (end - begin),
-               work.pick.data() + first * k, [&](uword q) {
-                 ask_for((first + q) * k, (first + q + 1) * k,
-                         [&](std::size_t at) { return work.pick[at].neuron; });
-                 if (q > 0) answer_query(first + q - 1);
-               });
+  pick_rows(begin, end, work, [&](uword q) {
+    ask_for_picks(q, work);
+    if (q > begin * heads) answer_query(q - 1);
+  });
   if (begin < end) answer_query(end * heads - 1);
 }
 
@@ -192,13 +195,9 @@ void NeuronBank::neuron_gradient(const Work& work, const Gradient& gradient, std
 
 void NeuronBank::learn(const mat& x, const SlopeOf& slope_of, const std::function<void(uword)>& settle,
                        Work& work, Gradient& gradient, int threads) const {
-  const uword n = x.n_rows, p = inputs_, m = outputs_, k = keys_.picks(), heads = shape_.heads;
+  const uword n = x.n_rows, p = inputs_, m = outputs_;
   prepare(x, work);
-  in_pieces(n, kRows, threads, [&](uword begin, uword end) {
-    project(begin, end, work);
-    keys_.select(work.query.data() + begin * heads * 2 * shape_.key_width, heads * (end - begin),
-                 work.pick.data() + begin * heads * k);
-  });
+  in_pieces(n, kRows, threads, [&](uword begin, uword end) { pick_rows(begin, end, work, [](uword) {}); });
   sort_picks(work, gradient);
   gradient.slope.resize(m * n);
   for (auto* v : {&gradient.of_input, &gradient.answer}) v->resize(work.pick.size());
@@ -215,16 +214,13 @@ void NeuronBank::learn(const mat& x, const SlopeOf& slope_of, const std::functio
 
 void NeuronBank::learn_rows(uword begin, uword end, const SlopeOf& slope_of,
                             const std::function<void(uword)>& settle, Work& work, Gradient& gradient) const {
-  const uword m = outputs_, k = keys_.picks(), heads = shape_.heads;
+  const uword m = outputs_, heads = shape_.heads;
   std::vector<double> y(m), slope(m);
-  const auto ask_for_query = [&](uword q) {
-    if (q < end * heads) ask_for(q * k, (q + 1) * k, [&](std::size_t at) { return work.pick[at].neuron; });
-  };
-  ask_for_query(begin * heads);
+  if (begin < end) ask_for_picks(begin * heads, work);
   for (uword row = begin; row < end; ++row) {
     std::copy_n(work.linear.data() + row * m, m, y.data());
     for (uword q = row * heads; q < (row + 1) * heads; ++q) {
-      ask_for_query(q + 1);
+      if (q + 1 < end * heads) ask_for_picks(q + 1, work);
       answer(q, work, y.data());
     }
     slope_of(row, y.data(), slope.data());

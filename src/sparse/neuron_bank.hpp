@@ -74,8 +74,9 @@ class NeuronBank {
   void look_up(std::uint32_t neuron) const;
   void fetch(std::uint32_t neuron) const;
   void prepare(const mat& x, Work& work) const;
-  /// Queries and linear part.
-  void project(uword begin, uword end, Work& work) const;
+  /// Linear part, queries, and what they pick; found(query) is called when a query has its picks.
+  void pick_rows(uword begin, uword end, Work& work, const std::function<void(uword)>& found) const;
+  void ask_for_picks(std::size_t query, const Work& work) const;
   void forward_rows(uword begin, uword end, Work& work, mat& out) const;
   /// Adds what the picks of one query of one row answer to y (m).
   void answer(std::size_t query, Work& work, double* y) const;

@@ -105,9 +105,8 @@ void ProductKeys::select(const float* queries, uword n, KeyPick* out,
                          const std::function<void(uword)>& found) const {
   constexpr uword kTogether = 128;  // queries that share one reading of the keys
   thread_local std::vector<float> half_queries, scores;
-  thread_local std::array<std::vector<Ranked>, kTogether> kept;
+  thread_local std::array<std::vector<Ranked>, kTogether> first;
   thread_local std::vector<Ranked> second;
-  std::array<std::vector<Ranked>, kTogether>& first = kept;
   half_queries.resize(kTogether * width_);
   scores.resize(kTogether * side_);
   for (uword begin = 0; begin < n; begin += kTogether) {
